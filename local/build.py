@@ -1,4 +1,4 @@
-"""``make build``: runs ``sam build`` with a python3.13, and checks what it made.
+"""``make build``: runs ``sam build`` with a python3.13, and checks its output.
 
 ``--find`` prints the folder of that Python only; it needs nothing but the standard library.
 """
@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BUILT = ROOT / ".aws-sam" / "build"
 LAYER = BUILT / "RefreshLayer" / "python"
 LARGEST_LAYER = 45 * 1024 * 1024
-"""Bytes; Lambda takes 250 MB of function and layers together, and every byte is read at a cold start."""
-SERVICES = {"dynamodb", "secretsmanager", "sns", "ssm", "stepfunctions"}
+"""Bytes; Lambda's limit is 250 MB for function and layers together, and a cold start reads every byte."""
+SERVICES = {"dynamodb", "events", "secretsmanager", "sns", "ssm", "stepfunctions"}
 """AWS services that the functions call; layers/refresh/Makefile keeps only their descriptions."""
 AARCH64 = 183
 """``e_machine`` in the header of an ELF file."""
@@ -28,22 +28,22 @@ Install it: apt install python3.13 python3.13-venv, brew install python@3.13, or
 
 
 class BuildError(Exception):
-    """What ``sam build`` made is not what the template promises."""
+    """The output of ``sam build`` does not match the template."""
 
 
 def python313_folder() -> Path:
-    """The folder of a python3.13: on PATH, of pyenv or uv, or beside this Python. Raises ``BuildError``."""
-    found = _find()
-    if found is None:
+    """Return the folder of a python3.13: on PATH, of pyenv or uv, or beside this one. Raises BuildError."""
+    folder = _find()
+    if folder is None:
         raise BuildError(NO_PYTHON)
-    return found
+    return folder
 
 
 def _find() -> Path | None:
     named = shutil.which("python3.13")
     homes = [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"]
     homes.append(Path.home() / ".local" / "share" / "uv" / "python")
-    # Beside the Python that runs this, and those on PATH: where one version is, others may be.
+    # Beside this Python and those on PATH: their folders may hold other versions.
     bins = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
     homes += [Path(sys.base_prefix).parent, *(folder.parent.parent for folder in bins)]
     places = [Path(named).parent] if named else []
@@ -58,7 +58,7 @@ def _has_pip(python: Path) -> bool:
 
 
 def build(*, quiet: bool = False) -> None:
-    """``sam build``, as the README says it. ``quiet``: its output is printed only if it fails."""
+    """Run ``sam build`` as documented in the README. ``quiet``: print its output only if it fails."""
     path = f"{python313_folder()}{os.pathsep}{os.environ['PATH']}"
     environment = {"AWS_DEFAULT_REGION": "eu-central-1", **os.environ, "PATH": path, "SAM_CLI_TELEMETRY": "0"}
     sam = ROOT / ".tools" / "bin" / "sam"
@@ -76,13 +76,13 @@ def build(*, quiet: bool = False) -> None:
 
 
 def functions() -> list[str]:
-    """The logical ids of the functions: ``StartStep`` is in ``functions/start_step``."""
+    """Return the logical ids of the functions: ``StartStep`` is in ``functions/start_step``."""
     folders = sorted(path.parent.name for path in (ROOT / "functions").glob("*/app.py"))
     return [name.title().replace("_", "") for name in folders]
 
 
 def problems() -> Iterator[str]:
-    """What is missing in, or wrong with, the built artifacts."""
+    """Return what is missing or wrong in the built artifacts."""
     for name in functions():
         if not (BUILT / name / "app.py").is_file():
             yield f"{name}: no app.py"
@@ -103,10 +103,9 @@ def problems() -> Iterator[str]:
 
 
 def _without_byte_code() -> Iterator[Path]:
-    """Modules that would be compiled at a cold start, or whose byte code is believed only after a check.
+    """Return modules whose byte code is missing or is checked against its source at a cold start.
 
-    The flags of byte code are its second word: 1 says that its source is known by its hash, which is not
-    checked (PEP 552).
+    The second word of byte code holds its flags; 1 means hash-based and unchecked (PEP 552).
     """
     for path in LAYER.rglob("*.py"):
         compiled = path.parent / "__pycache__" / f"{path.stem}.cpython-313.pyc"
@@ -115,7 +114,7 @@ def _without_byte_code() -> Iterator[Path]:
 
 
 def _is_for_arm64(library: Path) -> bool:
-    """Reads the file's own header: the name of a library does not always show it."""
+    """Read the header of the file: the name of a library does not always show its architecture."""
     with library.open("rb") as file:
         header = file.read(20)
     return header[:4] == b"\x7fELF" and int.from_bytes(header[18:20], "little") == AARCH64
@@ -136,12 +135,12 @@ def main() -> int:
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1
-    found = list(problems())
-    for problem in found:
+    reported = list(problems())
+    for problem in reported:
         print(problem, file=sys.stderr)
-    made = f"{len(functions())} functions and the layer in {BUILT.relative_to(ROOT)}"
-    print(f"build: {made}, {len(found)} problems")
-    return 1 if found else 0
+    summary = f"{len(functions())} functions and the layer in {BUILT.relative_to(ROOT)}"
+    print(f"build: {summary}, {len(reported)} problems")
+    return 1 if reported else 0
 
 
 if __name__ == "__main__":

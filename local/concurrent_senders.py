@@ -1,4 +1,4 @@
-"""Many senders at once, who send again what was answered with a 503, as senders do."""
+"""Many concurrent senders that repeat a delivery after a 503."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from local.aws.settings import EventSettings, Settings
 
 AT_ONCE = 50
 SERVED_AT_ONCE = 10
-"""Of those; the others wait, and their time has not begun. In AWS each would have a processor of its own."""
+"""Maximum of concurrent requests in the stack; others wait before their time starts. In AWS each would have
+its own vCPU."""
 TASKS_AT_ONCE = 4
-"""Of the executions, and of events, meanwhile: they have time."""
+"""Maximum of concurrent tasks of executions and events, which are not urgent."""
 MAX_WAIT = 120.0
-"""Seconds that a sender waits here: on a slow machine, requests wait for each other."""
+"""Timeout of a sender in seconds: on a slow machine, requests wait for each other."""
 TRIES = 2
-"""Of a delivery that is answered with a 503: the second is what counts."""
+"""Attempts of a delivery that is answered with a 503; the last one counts."""
 UNAVAILABLE = 503
 
 Request = tuple[bytes, Mapping[str, str]]
@@ -31,7 +32,7 @@ Request = tuple[bytes, Mapping[str, str]]
 
 
 def crowd_settings(time_factor: float, arrival_lead: float = 0.0) -> Settings:
-    """Of a stack that many send to at once: as unkind as AWS may be."""
+    """Settings of a stack with many concurrent senders, including all AWS faults."""
     return Settings(
         time_factor=time_factor,
         arrival_lead=arrival_lead,
@@ -42,9 +43,9 @@ def crowd_settings(time_factor: float, arrival_lead: float = 0.0) -> Settings:
 
 @dataclass(frozen=True)
 class SenderResult:
-    """The last response to a sender and its time (seconds since 1970), and the responses before it.
+    """The last response to a sender with its time (seconds since 1970), and the earlier responses.
 
-    ``seconds``: of the slowest of its answers.
+    ``seconds``: the duration of the slowest response.
     """
 
     status: int
@@ -55,13 +56,13 @@ class SenderResult:
 
     @property
     def run_id(self) -> str:
-        """Of the run that the delivery led to; empty if it was refused."""
+        """Return the id of the run of the delivery; empty if the delivery was rejected."""
         runs = self.body.get("runs", [])
         return str(runs[0]["run_id"]) if runs else ""
 
 
 class ConcurrentSenders:
-    """``url``: where the API answers; ``signed``: the delivery of a number."""
+    """``url``: the URL of the API; ``signed``: returns the delivery of a number."""
 
     def __init__(self, url: str, signed: Callable[[int], Request]) -> None:
         self._address = urlsplit(url).netloc
@@ -70,7 +71,7 @@ class ConcurrentSenders:
         self._connections: list[HTTPConnection] = []
 
     def deliver(self, deliveries: Iterable[tuple[str, int]]) -> list[SenderResult]:
-        """Sends every delivery (source and number), ``AT_ONCE`` at a time."""
+        """Send every delivery (source and number), ``AT_ONCE`` at a time."""
         try:
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 return list(pool.map(lambda delivery: self._deliver(*delivery), deliveries))
@@ -95,7 +96,7 @@ class ConcurrentSenders:
             time.sleep(float(answer.headers.get("retry-after") or 1))
 
     def _connection(self) -> HTTPConnection:
-        """One for each sender; a client that does more would take a tenth of what it all costs."""
+        """Open one connection per sender; a full client would need a tenth of the processor time."""
         if not hasattr(self._own, "connection"):
             self._own.connection = HTTPConnection(self._address, timeout=MAX_WAIT)
             self._connections.append(self._own.connection)

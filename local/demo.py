@@ -1,8 +1,8 @@
-"""``make demo``: the main job, from a signed webhook to a loaded data model, on the real template.
+"""``make demo``: runs from a signed webhook to a loaded data model, on the real template.
 
-Three runs, one for each way in: a webhook (DELTA job, partial load), a schedule (FULL job, complete load),
-an execution started by hand (with tables of its own). The jobs ran before, so that the first run is polled
-when it is likely to end.
+Three runs, one for each kind of trigger: a webhook (DELTA job, partial load), a schedule (FULL job, complete
+load), and an execution started manually (with its own tables). The jobs have earlier executions, so that the
+first run is polled when it is likely to end.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from local.serve import REGION, ROOT, STACK_NAME, LocalService, run_local_servic
 from local.webhooks import send_github
 
 JOB_SECONDS, LOAD_SECONDS = 12.0, 12.0
-"""Long enough for the intervals between polls to show; the earlier executions took about as long."""
+"""Long enough to show the intervals between polls; earlier executions took about as long."""
 RUN_SECONDS = 300
-"""Longer than a run whose work is seen at its end only, which is believed after `settle`."""
+"""Longer than a run whose end is only confirmed after `settle`."""
 POLL_SECONDS = 0.25
 EVENTS = ROOT / "events"
 ENDED = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
@@ -38,7 +38,7 @@ ENDED = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
 
 @dataclass
 class Demo:
-    """One run after the other, each watched through the runs API as a person would."""
+    """One run after the other, each followed through the runs API."""
 
     local_service: LocalService
     console: Console
@@ -50,7 +50,7 @@ class Demo:
         self.api = RunsApi(stack.api_url, stack.credentials, REGION)
 
     def run(self) -> bool:
-        """Runs all three and shows the table; True if all of them succeeded."""
+        """Run all three and show the table; return True if all succeeded."""
         ways: list[tuple[str, Callable[[], str]]] = [
             ("webhook", self._webhook),
             ("schedule", self._schedule),
@@ -67,7 +67,7 @@ class Demo:
         return bool(succeeded == len(ways))
 
     def _webhook(self) -> str:
-        """A source system's webhook: signed, claimed, its first job started before it is answered."""
+        """Send a source system's webhook, which is answered after its first job has started."""
         file = EVENTS / "webhook-github.json"
         secret = self.local_service.webhook_secret()
         answer = send_github(self.local_service.stack.api_url, secret, file, delivery=str(uuid.uuid4()))
@@ -78,12 +78,12 @@ class Demo:
         return str(answer.json()["runs"][0]["run_id"])
 
     def _schedule(self) -> str:
-        """EventBridge Scheduler's own start of the state machine."""
+        """Let EventBridge Scheduler start the state machine."""
         fired = self.local_service.stack.fire_schedule(f"{STACK_NAME}-full-refresh")
         return self._started("the schedule fired", fired["executionArn"])
 
     def _by_hand(self) -> str:
-        """What a person types into the Step Functions console."""
+        """Start an execution as in the Step Functions console."""
         text = (EVENTS / "execution-by-hand.json").read_text()
         machine = self.local_service.stack.outputs["StateMachineArn"]
         client = self.local_service.stack.client("stepfunctions")
@@ -97,7 +97,7 @@ class Demo:
         return execution_arn.rsplit(":", 1)[1]
 
     def _watch(self, run_id: str, title: str) -> dict[str, Any]:
-        """Shows the run until its record is closed. Raises ``TimeoutError``."""
+        """Show the run until its record is closed. Raises ``TimeoutError``."""
         until = time.monotonic() + RUN_SECONDS
         with RunDisplay(self.console, title) as show:
             while time.monotonic() < until:
@@ -111,7 +111,7 @@ class Demo:
         raise TimeoutError(f"run {run_id} has not ended within {RUN_SECONDS} s")
 
     def _show_delays(self, run: dict[str, Any]) -> None:
-        """How long after its end in Celonis the end of each step was seen."""
+        """Show the delay from the end of each step in Celonis until it was detected."""
         model = self.local_service.celonis.model
         executions = [one for job in model.jobs.values() for one in job.operations]
         loads = [one for target in model.models.values() for one in target.operations]
@@ -121,11 +121,11 @@ class Demo:
             ended, took = ends.get(str(state.get("id")), (None, 0.0))
             if ended is not None and "ended_at" in state:
                 late = datetime.fromisoformat(state["ended_at"]).timestamp() - ended
-                seen = f"its end was seen after {late:.1f} s ({late / took:.0%})"
-                self._say(f"{step} took {took:.1f} s in Celonis; {seen}, with {state.get('polls')} polls")
+                shown = f"its end was seen after {late:.1f} s ({late / took:.0%})"
+                self._say(f"{step} took {took:.1f} s in Celonis; {shown}, with {state.get('polls')} polls")
 
     def _run(self, run_id: str) -> dict[str, Any]:
-        """The record; empty until the execution has opened it."""
+        """Return the record; empty until the execution has opened it."""
         try:
             run: dict[str, Any] = self.api.get(f"/runs/{run_id}")
         except requests.HTTPError as error:
@@ -138,8 +138,8 @@ class Demo:
         self.console.print(text, highlight=False, markup=False)
 
 
-def let_jobs_have_run(local_service: LocalService) -> None:
-    """The simulated team ran its jobs before: Celonis lists how long they took, and the service reads it."""
+def add_past_executions(local_service: LocalService) -> None:
+    """Add past executions of the jobs: Celonis lists their durations, and the service reads them."""
     platform = local_service.celonis.model
     for job in platform.jobs.values():
         job.change(seconds=JOB_SECONDS)
@@ -155,7 +155,7 @@ def main() -> int:
     console.print("Deploying template.yaml on this machine, with a simulated Celonis …", highlight=False)
     with run_local_service() as local_service:
         try:
-            let_jobs_have_run(local_service)
+            add_past_executions(local_service)
             return 0 if Demo(local_service, console).run() else 1
         except (TimeoutError, requests.RequestException) as error:
             print(f"demo: {error}", file=sys.stderr, flush=True)

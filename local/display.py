@@ -1,6 +1,6 @@
-"""How the demo shows a run: live where there is a terminal, a line per change where there is none.
+"""Shows a run of the demo: live in a terminal, otherwise one line per change.
 
-Where a table does not fit into the width of the terminal, lines take its place.
+A table that does not fit into the width of the terminal is replaced by lines.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from rich.table import Column, Table
 from rich.text import Text
 
 WIDEST = 500
-"""Columns that nothing shown here needs."""
+"""A width in columns that is sufficient for everything shown here."""
 STYLES = {"SUCCEEDED": "green", "FAILED": "red", "running": "cyan", "waiting": "yellow"}
 
 
 def seconds_between(begin: str, end: str) -> float:
-    """Seconds between two ISO 8601 dates."""
+    """Return the seconds between two ISO 8601 dates."""
     return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
 
 
 @dataclass(frozen=True)
 class StepLine:
-    """One step as a person sees it. ``share``: how much of its last duration has passed, if that is known."""
+    """One step on the display. ``share``: the elapsed share of its last duration, if known."""
 
     step: str
     what: str
@@ -44,25 +44,25 @@ class StepLine:
 
 @dataclass
 class Durations:
-    """How long each piece of work took last, so that a later run can show percents."""
+    """The last duration of each job and load, so that a later run can show percentages."""
 
-    known: dict[str, float] = field(default_factory=dict)
+    last_seconds: dict[str, float] = field(default_factory=dict)
 
     def learn(self, what: str, seconds: float) -> None:
-        self.known[what] = seconds
+        self.last_seconds[what] = seconds
 
     def share(self, what: str, seconds: float) -> float | None:
-        known = self.known.get(what)
-        return min(seconds / known, 0.99) if known else None
+        duration = self.last_seconds.get(what)
+        return min(seconds / duration, 0.99) if duration else None
 
 
 def step_lines(run: Mapping[str, Any], now: str, durations: Durations) -> Iterator[StepLine]:
-    """The steps in the record, in the order in which they began."""
+    """Return the steps in the record, in the order of their start."""
     steps = sorted(run.get("steps", {}).items(), key=lambda pair: str(pair[1].get("noted_at", "~")))
     for step, state in steps:
         begin, end = state.get("noted_at"), state.get("ended_at")
         if begin is None:
-            why = state.get("trouble") or state.get("waiting_for", "")
+            why = state.get("last_error") or state.get("waiting_for", "")
             yield StepLine(step, str(why), "waiting", None, None)
             continue
         what = _what(state)
@@ -82,7 +82,7 @@ def _what(state: Mapping[str, Any]) -> str:
 
 
 class RunDisplay:
-    """Shows one run while it lasts."""
+    """Shows one run until it ends."""
 
     def __init__(self, console: Console, title: str) -> None:
         self.console = console
@@ -100,7 +100,7 @@ class RunDisplay:
             self.live.stop()
 
     def update(self, run: Mapping[str, Any], lines: list[StepLine]) -> None:
-        """Shows the run as it is now."""
+        """Show the current state of the run."""
         if self.live is not None:
             self.live.update(self._picture(run, lines))
             return

@@ -5,13 +5,22 @@ from __future__ import annotations
 from local.celonis import world
 
 TEXT = """\
-The stack is running. In another shell, in this folder, load its environment first:
+The stack is running. See it in the browser (the link is for you alone, until the stack stops):
+
+  <page>
+
+In another shell, in this folder, the tool refresh (docs/refresh.md) needs no options:
+
+.venv/bin/refresh start order-to-cash --watch
+
+For the commands of the AWS CLI and curl, load the environment of the stack; it adds the tool to PATH as well:
 
 . .local/env.sh
 
-Then the aws and curl commands of README.md (from "STACK=" on) and docs/ work as they are written. If you have
-no AWS CLI, run make awscli, then export PATH="$PWD/.awscli/bin:$PATH". The connection to the simulated
-Celonis is already stored; its value is in .local/connection.json. Some commands to start with:
+Then the aws and curl commands of README.md and docs/ work as they are written; docs/deployment.md defines the
+variable STACK and the function output, which they use. If you have no AWS CLI, run make awscli, then
+export PATH="$PWD/.awscli/bin:$PATH". The connection to the simulated Celonis is already stored; its value is
+in .local/connection.json. Some commands to start with:
 
 # a signed webhook, as GitHub sends it
 BODY='{"action":"completed","workflow_run":{"conclusion":"success","name":"load-erp"}}'
@@ -38,8 +47,8 @@ What differs from AWS:
   happens on purpose, to one in five: the service must lose nothing and start nothing twice. To turn it off:
   curl -sS -X PATCH "$CONTROL_URL/settings" \\
     -d '{"events": {"twice_ratio": 0, "late_ratio": 0}, "transactions": {"conflict_ratio": 0}}'
-- SNS sends no e-mail, and alarms send no notification. To read notifications, subscribe an SQS queue to the
-  topic.
+- SNS sends no e-mail, and alarms send no notification. To see notifications, run make receiver in another
+  shell: docs/local.md says how. Callbacks may go to http://127.0.0.1, which AWS refuses.
 - Jobs and loads take a few seconds. Everything but the logs is lost when the stack stops.
 
 local/aws/README.md lists all differences; local/celonis/README.md says what the simulated Celonis can do.
@@ -55,10 +64,10 @@ Schedules fire only when you fire them, unless you run make local SCHEDULES=cloc
 Schedules fire at their times, and each prints a line here. To fire one now:
   curl -sS -X POST "$CONTROL_URL/schedules/<stack>-full-refresh/fire"   # or <stack>-reconcile""",
 }
-"""How schedules fire, by the option ``--schedules``."""
+"""Descriptions of the values of ``--schedules``."""
 
 
-def help_text(stack: str, schedules: str) -> str:
-    """The text for a stack of that name. ``schedules``: a key of ``SCHEDULES``."""
-    text = TEXT.replace("<schedules>", SCHEDULES[schedules])
+def help_text(stack: str, schedules: str, page: str) -> str:
+    """Return the text for a stack of this name. ``schedules``: a key of ``SCHEDULES``; ``page``: the link."""
+    text = TEXT.replace("<schedules>", SCHEDULES[schedules]).replace("<page>", page)
     return text.replace("<stack>", stack).replace("<job>", world.ERP_JOB_ID)

@@ -1,4 +1,4 @@
-"""Makes ``docs/openapi.json`` from the code: models of requests, shapes of answers, statuses of errors."""
+"""Generates ``docs/openapi.json`` from the code: request and response models, statuses of errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,18 @@ import msgspec
 from celonis_refresh.names import NAME_PATTERN
 from celonis_refresh.responses import STATUS
 from celonis_refresh.runs.table import MAX_RUN_ID
-from celonis_refresh.workflow.requests import CancelRequest, ListRequest, StartRequest
+from celonis_refresh.workflow.pipeline_check import CheckRequest
+from celonis_refresh.workflow.requests import (
+    CancelRequest,
+    DeliveriesRequest,
+    ListRequest,
+    PauseRequest,
+    PipelinesRequest,
+    ShowRequest,
+    SourcesRequest,
+    StartRequest,
+)
+from celonis_refresh.workflow.source_test import SourceTestRequest
 from local import api_shapes as shapes
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "openapi.json"
@@ -23,11 +34,11 @@ REFERENCE = "#/components/schemas/{name}"
 Json = dict[str, Any]
 
 ANYWHERE = {500: "An error of this service; its log has it", 503: "Not now: try again"}
-"""Statuses that any operation may be answered with, by us or by API Gateway."""
+"""Statuses that every operation may return, from us or API Gateway."""
 GATEWAY = {403: "Not signed, or not allowed", 429: "Too many requests"}
-"""Statuses that only API Gateway answers with; 403 only where a signature is needed."""
+"""Statuses that only API Gateway returns; 403 only if a signature is required."""
 BOTH = (404, 413)
-"""Statuses of our own errors that API Gateway uses, too."""
+"""Statuses of our own errors that API Gateway also uses."""
 PATH = {
     "run_id": {"type": "string", "minLength": 1, "maxLength": MAX_RUN_ID},
     "name": {"type": "string", "pattern": NAME_PATTERN},
@@ -49,7 +60,7 @@ RETRY_AFTER = {"Retry-After": {"description": "Seconds", "schema": {"type": "str
 
 @dataclass(frozen=True)
 class ApiOperation:
-    """One route: what it does, what it takes, what it answers, and the statuses of its own errors."""
+    """One route: description, request, response, and the statuses of its own errors."""
 
     method: str
     path: str
@@ -84,13 +95,14 @@ OPERATIONS = (
         "ShowRun",
         "The record of a run",
         {200: shapes.Record | shapes.Waiting},
-        (404,),
+        (400, 404),
+        query=ShowRequest,
     ),
     ApiOperation(
         "POST",
         "/runs/{run_id}/cancel",
         "CancelRun",
-        "Cancel a run that is under way, or give up one that waits",
+        "Cancel a current run, or drop a pending one",
         {202: shapes.Cancelling, 200: shapes.Dropped},
         (400, 404, 409, 413),
         body=CancelRequest,
@@ -104,7 +116,15 @@ OPERATIONS = (
         {202: shapes.Started, 200: shapes.Started},
         (404, 409, 422),
     ),
-    ApiOperation("GET", "/pipelines", "ListPipelines", "The names of the pipelines", {200: shapes.Pipelines}),
+    ApiOperation(
+        "GET",
+        "/pipelines",
+        "ListPipelines",
+        "The names of the pipelines",
+        {200: shapes.Pipelines},
+        (400,),
+        query=PipelinesRequest,
+    ),
     ApiOperation(
         "GET",
         "/pipelines/{name}",
@@ -112,6 +132,61 @@ OPERATIONS = (
         "What runs, what waits, how fresh the model is",
         {200: shapes.PipelineView},
         (400, 404, 422),
+    ),
+    ApiOperation(
+        "POST",
+        "/pipelines/{name}/pause",
+        "PausePipeline",
+        "Start nothing for a pipeline until it is resumed; triggers wait",
+        {200: shapes.Paused},
+        (400, 404, 413),
+        body=PauseRequest,
+        body_required=False,
+    ),
+    ApiOperation(
+        "POST",
+        "/pipelines/{name}/resume",
+        "ResumePipeline",
+        "End the pause of a pipeline and start its pending run",
+        {200: shapes.Resumed},
+        (400, 404),
+    ),
+    ApiOperation(
+        "POST",
+        "/pipelines/{name}/check",
+        "CheckPipeline",
+        "What exists in Celonis and which permission is missing; starts nothing",
+        {200: shapes.Checked},
+        (400, 404, 413),
+        body=CheckRequest,
+        body_required=False,
+    ),
+    ApiOperation(
+        "GET",
+        "/sources",
+        "ListSources",
+        "The names of the sources",
+        {200: shapes.Sources},
+        (400,),
+        query=SourcesRequest,
+    ),
+    ApiOperation(
+        "POST",
+        "/sources/{name}/test",
+        "TestSource",
+        "What an event would start, and why not, rule by rule; starts nothing",
+        {200: shapes.SourceTested},
+        (400, 404, 413),
+        body=SourceTestRequest,
+    ),
+    ApiOperation(
+        "GET",
+        "/deliveries",
+        "ListDeliveries",
+        "What became of the webhook events of a source in the last 14 days, newest first",
+        {200: shapes.Deliveries},
+        (400,),
+        query=DeliveriesRequest,
     ),
     ApiOperation(
         "POST",
@@ -135,7 +210,7 @@ OPERATIONS = (
 
 
 def document() -> Json:
-    """The OpenAPI document."""
+    """Return the OpenAPI document."""
     schemas: Json = {}
     paths: Json = {}
     for operation in OPERATIONS:
@@ -151,7 +226,7 @@ def document() -> Json:
 
 def _operation(operation: ApiOperation, schemas: Json) -> Json:
     parameters = [*_path_parameters(operation), *_query_parameters(operation), *operation.headers]
-    made: Json = {
+    document: Json = {
         "operationId": operation.name,
         "summary": operation.summary,
         "parameters": parameters,
@@ -159,23 +234,23 @@ def _operation(operation: ApiOperation, schemas: Json) -> Json:
     }
     if operation.body is not None:
         content = {"application/json": {"schema": _schema(operation.body, schemas)}}
-        made["requestBody"] = {"required": operation.body_required, "content": content}
-    return made if operation.is_open else made | {"security": [{"sigv4": []}]}
+        document["requestBody"] = {"required": operation.body_required, "content": content}
+    return document if operation.is_open else document | {"security": [{"sigv4": []}]}
 
 
 def _responses(operation: ApiOperation, schemas: Json) -> Json:
-    """What is meant, what may go wrong here, and what may go wrong anywhere."""
-    made = {status: _answer(_schema(shape, schemas)) for status, shape in operation.answers.items()}
+    """Return the success response, the errors of this operation, and the common errors."""
+    responses = {status: _answer(_schema(shape, schemas)) for status, shape in operation.answers.items()}
     if operation.name == "Webhook":
-        made[200]["content"]["text/xml"] = {"schema": {"type": "string"}}
+        responses[200]["content"]["text/xml"] = {"schema": {"type": "string"}}
     reported, turned_away = _schema(shapes.ErrorBody, schemas), _schema(shapes.RefusedRequest, schemas)
     either = {"anyOf": [reported, turned_away]}
-    made |= {status: _answer(either if status in BOTH else reported) for status in operation.errors}
-    made |= {status: _answer(either, why) for status, why in ANYWHERE.items()}
+    responses |= {status: _answer(either if status in BOTH else reported) for status in operation.errors}
+    responses |= {status: _answer(either, why) for status, why in ANYWHERE.items()}
     needed = {status: why for status, why in GATEWAY.items() if status != 403 or not operation.is_open}
-    made |= {status: _answer(turned_away, why) for status, why in needed.items()}
-    made[503]["headers"] = RETRY_AFTER
-    return {str(status): answer for status, answer in sorted(made.items())}
+    responses |= {status: _answer(turned_away, why) for status, why in needed.items()}
+    responses[503]["headers"] = RETRY_AFTER
+    return {str(status): answer for status, answer in sorted(responses.items())}
 
 
 def _answer(schema: Json, description: str = "") -> Json:
@@ -183,7 +258,7 @@ def _answer(schema: Json, description: str = "") -> Json:
 
 
 def _schema(shape: Any, schemas: Json) -> Json:
-    """The shape's schema; what has a name is put among the components, and referred to."""
+    """Return the schema of a model; named schemas are added to the components and referenced."""
     if shape is None:
         return {}
     if is_typeddict(shape):
@@ -193,13 +268,13 @@ def _schema(shape: Any, schemas: Json) -> Json:
         return {"anyOf": [_schema(each, schemas) for each in get_args(shape)]}
     if get_origin(shape) is list:
         return {"type": "array", "items": _schema(get_args(shape)[0], schemas)}
-    (made,), named = msgspec.json.schema_components([shape], ref_template=REFERENCE)
+    (schema,), named = msgspec.json.schema_components([shape], ref_template=REFERENCE)
     schemas |= named
-    return made
+    return schema
 
 
 def _object(shape: Any, schemas: Json) -> Json:
-    """The schema of an answer. Made here: msgspec takes no union of two of them."""
+    """Return the schema of a response. It is made here, because msgspec supports no union of two structs."""
     hints = get_type_hints(shape, include_extras=True)
     optional = {name: get_args(hint)[0] for name, hint in hints.items() if get_origin(hint) is NotRequired}
     return {
@@ -216,20 +291,21 @@ def _path_parameters(operation: ApiOperation) -> list[Json]:
 
 
 def _query_parameters(operation: ApiOperation) -> list[Json]:
-    """A query has no null: what may be left out is left out."""
+    """Return the parameters of a query, which has no null: an optional parameter is omitted."""
     if operation.query is None:
         return []
     named: Json = {}
     _schema(operation.query, named)
-    made = []
+    parameters = []
+    required = named[operation.query.__name__].get("required", [])
     for name, field in named[operation.query.__name__]["properties"].items():
         choices = [choice for choice in field.pop("anyOf", [{}]) if choice.get("type") != "null"]
         inlined = {**field, **choices[0]}
         reference = inlined.pop("$ref", "")
         inlined |= named.get(reference.rsplit("/", 1)[-1], {})
         inlined.pop("default", None)
-        made.append({"name": name, "in": "query", "required": False, "schema": inlined})
-    return made
+        parameters.append({"name": name, "in": "query", "required": name in required, "schema": inlined})
+    return parameters
 
 
 def _statuses() -> str:

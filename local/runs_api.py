@@ -1,4 +1,4 @@
-"""The runs API of a standing stack, signed as IAM wants it."""
+"""A client of the runs API of a running stack, with IAM signatures."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SECONDS = 35
 
 @dataclass(frozen=True)
 class RunsApi:
-    """``url``: where the API answers."""
+    """``url``: the URL of the API."""
 
     url: str
     credentials: Credentials
     region: str
 
     def get(self, path: str) -> Any:
-        """The JSON of a GET. Raises ``requests.HTTPError``."""
+        """Return the JSON of a GET. Raises ``requests.HTTPError``."""
         return self._send("GET", path, b"").json()
 
     def post(self, path: str, body: bytes) -> requests.Response:
@@ -30,7 +30,7 @@ class RunsApi:
         return self._send("POST", path, body)
 
     def ask(self, path: str, body: bytes, key: str) -> int:
-        """The status of a POST under an idempotency key."""
+        """Return the status of a POST with an idempotency key."""
         return self._answer("POST", path, body, {"idempotency-key": key}).status_code
 
     def _send(self, method: str, path: str, body: bytes) -> requests.Response:

@@ -1,8 +1,7 @@
-"""Schedules of a local stack fired by the clock, each minute those that are due."""
+"""Fires the due schedules of a local stack every minute."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -10,12 +9,13 @@ from typing import Any, Protocol
 from botocore.exceptions import ClientError
 
 from local.aws.errors import LocalStackError
+from local.stop_request import StopRequest
 
 MINUTE = timedelta(minutes=1)
 
 
 class ScheduledStack(Protocol):
-    """What the clock needs of a stack."""
+    """The part of a stack that the clock uses."""
 
     def due_schedules(self, minute: datetime) -> list[tuple[str, str]]: ...
 
@@ -23,7 +23,7 @@ class ScheduledStack(Protocol):
 
 
 def fire_due(stack: ScheduledStack, minute: datetime) -> Iterator[str]:
-    """Fire what is due in a minute (UTC); gives a line for each."""
+    """Fire the schedules that are due in a minute (UTC); return a line for each."""
     for group, name in stack.due_schedules(minute):
         try:
             stack.fire_schedule(name, group=group, at=minute)
@@ -34,15 +34,15 @@ def fire_due(stack: ScheduledStack, minute: datetime) -> Iterator[str]:
 
 
 def next_minute(last: datetime | None, now: datetime) -> datetime:
-    """The next minute to fire schedules in; minutes that passed while the machine was asleep are left out."""
+    """Return the next minute to fire schedules in; minutes in which the machine was asleep are skipped."""
     this = now.replace(second=0, microsecond=0)
     return this + MINUTE if last is None or last >= this else this
 
 
-def run_clock(stack: ScheduledStack, ended: threading.Event, say: Callable[[str], None]) -> None:
-    """Fire schedules by the clock until ``ended``."""
+def run_clock(stack: ScheduledStack, stop: StopRequest, say: Callable[[str], None]) -> None:
+    """Fire schedules by the clock until ``stop``."""
     minute = next_minute(None, datetime.now(UTC))
-    while not ended.wait(max(0.0, (minute - datetime.now(UTC)).total_seconds())):
+    while not stop.wait(max(0.0, (minute - datetime.now(UTC)).total_seconds())):
         for line in fire_due(stack, minute):
             say(line)
         minute = next_minute(minute, datetime.now(UTC))

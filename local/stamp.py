@@ -1,8 +1,8 @@
 """Writes the digest of the layer's sources into the template.
 
-Lambda publishes a new version of a function only when something of the function itself changes, and a
-layer's content is not part of that. The digest is in every function's environment, so that a change of
-the layer alone reaches the versions that the state machine names.
+Lambda publishes a new version of a function only if the function itself changes, and the content of a layer
+does not belong to it. The digest is in every function's environment, so that a change of the layer alone also
+creates the versions that the state machine calls.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ SUFFIXES = {".py", ".txt", ".typed", ""}
 
 
 def digest() -> str:
-    """The first 16 hex digits of the digest over names and contents of the layer's sources."""
-    found = hashlib.sha256()
+    """Return the first 16 hex digits of the digest of names and contents of the layer's sources."""
+    hash_ = hashlib.sha256()
     for path in sorted(LAYER.rglob("*")):
         if path.is_file() and path.suffix in SUFFIXES and "__pycache__" not in path.parts:
-            found.update(path.relative_to(LAYER).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return found.hexdigest()[:16]
+            hash_.update(path.relative_to(LAYER).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return hash_.hexdigest()[:16]
 
 
 def stamped() -> str:
-    """The digest that the template holds."""
+    """Return the digest in the template."""
     match = STAMP.search(TEMPLATE.read_text())
     if match is None:
         raise ValueError("template.yaml has no LAYER_DIGEST")

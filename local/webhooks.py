@@ -13,7 +13,7 @@ SECONDS = 35
 
 
 def send_github(api_url: str, secret: str, file: Path, delivery: str | None = None) -> requests.Response:
-    """Posts the file's body with its headers and the signature of the very bytes that are sent."""
+    """Post the file's body with its headers and the signature of the sent bytes."""
     event = json.loads(file.read_text())
     body = json.dumps(event["body"]).encode()
     digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()

@@ -5,10 +5,11 @@ from typing import Any
 from aws_lambda_powertools.utilities.data_classes import EventBridgeEvent
 
 from celonis_refresh import wiring
-from celonis_refresh.observability import logger
+from celonis_refresh.observability import collecting_metrics, logger
 
 
 @logger.inject_lambda_context(clear_state=True)
+@collecting_metrics
 def handler(event: dict[str, Any], context: wiring.LambdaContext) -> None:
     """``event``: "Step Functions Execution Status Change" from EventBridge."""
     execution = EventBridgeEvent(event).detail

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from celonis_refresh import wiring
-from celonis_refresh.observability import logger
+from celonis_refresh.observability import collecting_metrics, logger
 from celonis_refresh.steps.target import ModelTables
 from celonis_refresh.workflow.open import ExecutionContext, Opened, RunOpener
 
@@ -17,6 +17,7 @@ def _opener() -> RunOpener:
 
 
 @logger.inject_lambda_context(clear_state=True)
+@collecting_metrics
 def handler(event: dict[str, Any], context: wiring.LambdaContext) -> Opened:
     execution = ExecutionContext(**event["execution"])
     logger.append_keys(run_id=execution.name)

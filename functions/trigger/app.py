@@ -1,14 +1,16 @@
 """Verify a webhook, claim its runs, start the first data job and the execution."""
 
+import os
 import time
 from functools import cache
 from typing import Any
 
 from celonis_refresh import wiring
+from celonis_refresh.aws import environment
 from celonis_refresh.aws.sns_certificates import SnsCertificates
 from celonis_refresh.aws.webhook_configuration import WebhookConfiguration
-from celonis_refresh.errors import RefreshError
-from celonis_refresh.observability import count, logger
+from celonis_refresh.errors import RefreshError, UnusableConfiguration
+from celonis_refresh.observability import collecting_metrics, count, logger
 from celonis_refresh.responses import answer, answering
 from celonis_refresh.steps.target import TABLES_SECONDS, ModelTables
 from celonis_refresh.timing import Deadline
@@ -36,10 +38,13 @@ def _webhook_handler() -> WebhookHandler:
         executions=wiring.state_machine(),
         sns=SnsCertificates(time.time),
         clock=time.time,
+        report=wiring.report_configuration,
+        allow_http=environment.allows_http_callbacks(os.environ),
     )
 
 
 @logger.inject_lambda_context(clear_state=True)
+@collecting_metrics
 @answering
 def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
     source = event["pathParameters"]["source"]
@@ -51,5 +56,6 @@ def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, A
     except RefreshError as error:
         if error.name in UNUSABLE:
             count("ConfigurationErrors", source=source[:MAX_NAME])
+            wiring.report_configuration([UnusableConfiguration(error, source[:MAX_NAME])])
         raise
     return answer(reply.status, reply.body, reply.headers)

@@ -1,8 +1,8 @@
 """Trim the botocore in a folder to the services and operations that the functions call.
 
-``python trim_botocore.py FOLDER``. botocore reads the whole description of a service when its client is made;
-that of Systems Manager alone is more than a megabyte of JSON, for two operations, and so is the list of the
-endpoints of all services.
+``python trim_botocore.py FOLDER``. botocore reads the whole description of a service when its client is
+created. That of Systems Manager is more than a megabyte of JSON, of which two operations are used. The list
+of all endpoints is as large.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
         "TransactGetItems",
         "TransactWriteItems",
     ),
+    "events": ("PutEvents",),
     "secretsmanager": ("GetSecretValue",),
     "sns": ("Publish",),
     "ssm": ("GetParameter", "GetParameters", "GetParametersByPath"),
@@ -79,7 +80,7 @@ def _referenced_shapes(part: Any) -> Iterator[str]:
 
 
 def _without_documentation(part: Any) -> Any:
-    """Remove texts for readers; a member of a shape that has that name is an object, and stays."""
+    """Remove documentation texts; a shape member with this name is an object and stays."""
     if isinstance(part, dict):
         return {
             name: _without_documentation(value)

@@ -1,1 +1,1 @@
-"""A SAM template run on this machine: its resources in moto, its functions in processes of their own."""
+"""Runs a SAM template on this machine: its resources in moto, its functions in separate processes."""

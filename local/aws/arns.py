@@ -1,4 +1,4 @@
-"""Amazon Resource Names: taking them apart."""
+"""Parses Amazon Resource Names."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ class Arn(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Arn":
-        """Raises ValueError when the text is no ARN."""
+        """Raises ValueError if the text is not an ARN."""
         parts = text.split(":", 5)
         if len(parts) != 6 or parts[0] != "arn":
             raise ValueError(f"not an ARN: {text}")

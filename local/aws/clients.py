@@ -26,33 +26,33 @@ class Clients:
         self._session = boto3.Session(region_name=region)
 
     def admin(self, service: str) -> Any:
-        """A client that every permission check lets pass: the deployment's, and the test's own."""
+        """Return a client without permission checks, for the deployment and for tests."""
         return self._client(service, ADMIN_ACCESS_KEY, {"id": ADMIN_ACCESS_KEY, "secret": ADMIN_SECRET})
 
     def as_role(self, service: str, role_arn: str, session_name: str) -> Any:
-        """A client with the credentials of an assumed role."""
+        """Return a client with the credentials of an assumed role."""
         credentials = self.role_credentials(role_arn, session_name)
         return self._client(service, credentials["id"], credentials)
 
     def role_credentials(self, role_arn: str, session_name: str) -> dict[str, str]:
-        """`id`, `secret` and `token` of an assumed role, the same ones each time for one session name."""
+        """Return `id`, `secret` and `token` of an assumed role; they are cached by session name."""
         key = (role_arn, session_name)
         with self._lock:
-            known = self._credentials.get(key)
-        if known is None:
+            cached = self._credentials.get(key)
+        if cached is None:
             answer = self.admin("sts").assume_role(RoleArn=role_arn, RoleSessionName=session_name[:64])
-            given = answer["Credentials"]
-            made = {
-                "id": given["AccessKeyId"],
-                "secret": given["SecretAccessKey"],
-                "token": given["SessionToken"],
+            issued = answer["Credentials"]
+            credentials = {
+                "id": issued["AccessKeyId"],
+                "secret": issued["SecretAccessKey"],
+                "token": issued["SessionToken"],
             }
             with self._lock:
-                known = self._credentials.setdefault(key, made)
-        return known
+                cached = self._credentials.setdefault(key, credentials)
+        return cached
 
     def forget_roles(self) -> None:
-        """The roles are new: credentials issued before are no longer valid."""
+        """Forget all credentials, after roles were recreated."""
         with self._lock:
             self._credentials.clear()
             self._cache = {key: client for key, client in self._cache.items() if key[1] == ADMIN_ACCESS_KEY}

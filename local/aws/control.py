@@ -1,4 +1,4 @@
-"""A small API on loopback for people: what runs, what was printed, fire a schedule, change what is random."""
+"""The control API on loopback: executions, logs, metrics, alarms, schedules and settings."""
 
 import dataclasses
 import json
@@ -34,6 +34,10 @@ class Controlled(Protocol):
 
     def schedules(self) -> list[dict[str, str]]: ...
 
+    def alarming(self) -> set[str]: ...
+
+    def metrics(self) -> list[dict[str, Any]]: ...
+
     def reset(self) -> None: ...
 
 
@@ -41,7 +45,7 @@ _Action = Callable[[re.Match[str], HttpRequest], Any]
 
 
 class ControlApi:
-    """Answers JSON; an unknown path lists what there is."""
+    """Answers with JSON; an unknown path lists all paths."""
 
     def __init__(self, stack: Controlled) -> None:
         self._stack = stack
@@ -52,6 +56,8 @@ class ControlApi:
             (r"GET /outputs", lambda _found, _request: stack.outputs),
             (r"GET /schedules", lambda _found, _request: stack.schedules()),
             (r"POST /schedules/(?P<name>[^/]+)/fire", self._fire),
+            (r"GET /alarms", lambda _found, _request: sorted(stack.alarming())),
+            (r"GET /metrics", lambda _found, _request: stack.metrics()),
             (r"GET /settings", lambda _found, _request: self._settings()),
             (r"PATCH /settings", self._change),
             (r"POST /reset", self._reset),
@@ -60,16 +66,16 @@ class ControlApi:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         line = f"{request.method} {request.path}"
         for pattern, action in self._routes:
-            found = re.fullmatch(pattern, line)
-            if found:
-                return self._answered(action, found, request)
+            match = re.fullmatch(pattern, line)
+            if match:
+                return self._answered(action, match, request)
         return _json(
             404, {"message": f"{line} is unknown", "paths": [pattern for pattern, _ in self._routes]}
         )
 
-    def _answered(self, action: _Action, found: re.Match[str], request: HttpRequest) -> HttpResponse:
+    def _answered(self, action: _Action, match: re.Match[str], request: HttpRequest) -> HttpResponse:
         try:
-            return _json(200, action(found, request))
+            return _json(200, action(match, request))
         except NotFoundError as error:
             return _json(404, {"message": str(error)})
         except ScheduleDisabledError as error:
@@ -77,17 +83,17 @@ class ControlApi:
         except (LocalStackError, ValueError, TypeError) as error:
             return _json(400, {"message": str(error)})
 
-    def _logs(self, found: re.Match[str], _request: HttpRequest) -> list[dict[str, Any]]:
-        name = unquote(found["function"])
-        known = [each.logical_id for each in self._stack.functions]
-        if name not in known:
-            raise NotFoundError(f"there is no function {name}; the functions are {', '.join(sorted(known))}")
+    def _logs(self, match: re.Match[str], _request: HttpRequest) -> list[dict[str, Any]]:
+        name = unquote(match["function"])
+        names = [each.logical_id for each in self._stack.functions]
+        if name not in names:
+            raise NotFoundError(f"there is no function {name}; the functions are {', '.join(sorted(names))}")
         return [dataclasses.asdict(line) for line in self._stack.logs(name)]
 
-    def _fire(self, found: re.Match[str], request: HttpRequest) -> dict[str, Any]:
+    def _fire(self, match: re.Match[str], request: HttpRequest) -> dict[str, Any]:
         query = {key: values[-1] for key, values in parse_qs(request.query).items()}
         return self._stack.fire_schedule(
-            unquote(found["name"]),
+            unquote(match["name"]),
             group=query.get("group"),
             even_if_disabled=query.get("even_if_disabled") == "true",
         )
@@ -100,12 +106,12 @@ class ControlApi:
         }
 
     def _change(self, _found: re.Match[str], request: HttpRequest) -> dict[str, Any]:
-        given = json.loads(request.body)
-        unknown = set(given) - {"events", "transactions"}
+        settings = json.loads(request.body)
+        unknown = set(settings) - {"events", "transactions"}
         if unknown:
             raise ValueError(f"there are no settings {', '.join(sorted(unknown))}")
-        _update(self._stack.settings.events, given.get("events", {}))
-        _update(self._stack.settings.transactions, given.get("transactions", {}))
+        _update(self._stack.settings.events, settings.get("events", {}))
+        _update(self._stack.settings.transactions, settings.get("transactions", {}))
         return self._settings()
 
     def _reset(self, _found: re.Match[str], _request: HttpRequest) -> dict[str, Any]:
@@ -114,10 +120,10 @@ class ControlApi:
 
 
 def _update(settings: EventSettings | TransactionSettings, changes: dict[str, Any]) -> None:
-    known = {field.name for field in dataclasses.fields(settings)}
+    names = {field.name for field in dataclasses.fields(settings)}
     for name, value in changes.items():
-        if name not in known:
-            raise ValueError(f"there is no setting {name}; known are {', '.join(sorted(known))}")
+        if name not in names:
+            raise ValueError(f"there is no setting {name}; known are {', '.join(sorted(names))}")
         setattr(settings, name, tuple(map(float, value)) if isinstance(value, list) else float(value))
 
 

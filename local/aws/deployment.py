@@ -1,4 +1,4 @@
-"""Everything that lives as long as one deployment of the template, wired together."""
+"""Creates the parts of one deployment of the template and connects them."""
 
 import random
 import shutil
@@ -19,6 +19,7 @@ from local.aws.gateway.cloudformation import CloudFormation, StackDescription
 from local.aws.gateway.gateway import Layer
 from local.aws.gateway.lambda_invocations import LambdaInvocations
 from local.aws.gateway.late_answers import LateAnswers
+from local.aws.gateway.outages import Outages
 from local.aws.gateway.transactions import TableKeys, Transactions
 from local.aws.http_api.server import HttpApiServer
 from local.aws.metrics import Metrics
@@ -50,20 +51,21 @@ class Deployment:
     transactions: Transactions
     delayed_tasks: DelayedTasks
     late: LateAnswers
+    outages: Outages
     layers: list[Layer]
     api_server: HttpApiServer
     authorization: Authorization
     metrics: Metrics
 
     def close(self) -> None:
-        """Stop what runs: executions first, so that nothing starts a function any more."""
+        """Stop everything: executions first, so that they start no more functions."""
         self.executions.abandon()
         self.delayed_tasks.close()
         self.invoker.pool.close()
         shutil.rmtree(self.stack_context.code_dir, ignore_errors=True)
 
     def settle(self, timeout: float) -> bool:
-        """Wait until no event is on its way and no asynchronous invocation is running."""
+        """Wait until no event is in transit and no asynchronous invocation is running."""
         return self.delayed_tasks.wait_idle(timeout)
 
 
@@ -76,7 +78,7 @@ def assemble(
     logs: FunctionLogs,
     describe: Callable[[], StackDescription],
 ) -> Deployment:
-    """Wire a deployment up; its resources are created afterwards, through its own gateway."""
+    """Create the parts of a deployment; its resources are created later, through its own gateway."""
     stack_context = StackContext(stack_name, clients, artifacts, new_code_folder(state_dir / "code"))
     chance = random.Random(settings.seed)  # noqa: S311 - chooses which events come twice, no secret
     sender = TargetSender(clients)
@@ -84,7 +86,14 @@ def assemble(
     fault_injector = FaultInjector()
     metrics = Metrics()
     invoker = Invoker(
-        stack_context.functions, clients, logs, state_dir, settings.limits, fault_injector, metrics
+        stack_context.functions,
+        clients,
+        logs,
+        state_dir,
+        settings.limits,
+        fault_injector,
+        metrics,
+        settings.environment,
     )
     events = AsyncInvocations(stack_context.functions, invoker, sender, delayed_tasks, settings.events)
     policies = ResourcePolicies(clients, stack_context.functions)
@@ -95,13 +104,14 @@ def assemble(
     transactions = Transactions(
         settings.transactions,
         chance,
-        TableKeys(lambda **given: clients.admin("dynamodb").describe_table(**given)),
+        TableKeys(lambda **parameters: clients.admin("dynamodb").describe_table(**parameters)),
     )
-    late = LateAnswers()
+    late, outages = LateAnswers(), Outages()
     layers: list[Layer] = [
         authorization,
         metrics,
         late,
+        outages,
         LambdaInvocations(stack_context.functions, invoker, events),
         StepFunctions(executions),
         EventBus(clients, rules),
@@ -121,6 +131,7 @@ def assemble(
         transactions,
         delayed_tasks,
         late,
+        outages,
         layers,
         api_server,
         authorization,
@@ -158,5 +169,5 @@ def _api_server(
 
 
 def _role_of(access_key: str, account: str) -> str | None:
-    found = assumed_role(access_key, account)
-    return None if found is None else found.role_arn
+    role = assumed_role(access_key, account)
+    return None if role is None else role.role_arn

@@ -1,16 +1,16 @@
-"""What can go wrong with the local stack itself, as opposed to what runs in it."""
+"""Errors of the local stack itself, as opposed to errors of the service that runs in it."""
 
 
 class LocalStackError(Exception):
-    """Root of the errors that the local stack raises towards the person or test that uses it."""
+    """Base class of the errors of the local stack."""
 
 
 class TemplateError(LocalStackError):
-    """The template, or a parameter given to it, would be refused by CloudFormation."""
+    """CloudFormation would reject the template or one of its parameters."""
 
 
 class UnsupportedResourceError(LocalStackError):
-    """The template uses a resource type or a property that would be dropped here in silence."""
+    """The template uses a resource type or a property that the local stack does not support."""
 
 
 class DeploymentError(LocalStackError):
@@ -18,8 +18,8 @@ class DeploymentError(LocalStackError):
 
 
 class NotFoundError(LocalStackError):
-    """Nothing deployed has that name."""
+    """No deployed resource has this name."""
 
 
 class ScheduleDisabledError(LocalStackError):
-    """The schedule to fire is DISABLED; EventBridge Scheduler would not fire it either."""
+    """The schedule is DISABLED; EventBridge Scheduler would not fire it either."""

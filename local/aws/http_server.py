@@ -35,13 +35,13 @@ class HttpRequest:
 
     def header(self, name: str) -> str | None:
         """The first value of a header, whatever the case of its name."""
-        wanted = name.lower()
-        return next((value for key, value in self.headers if key.lower() == wanted), None)
+        lower_name = name.lower()
+        return next((value for key, value in self.headers if key.lower() == lower_name), None)
 
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """One answer; Content-Length is added by the server."""
+    """One response; the server adds Content-Length."""
 
     status: int
     body: bytes = b""
@@ -76,11 +76,11 @@ class LoopbackServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop accepting; connections that are open end with their clients."""
+        """Stop accepting; open connections end when their clients close them."""
         self._stopping.set()
         if self._thread.is_alive():
             with contextlib.suppress(OSError):
-                # accept() wakes for a connection, and then sees that it should stop.
+                # A connection wakes accept(), which then stops.
                 socket.create_connection((_LOOPBACK, self.port), timeout=1).close()
             self._thread.join(timeout=5)
         self._server.server_close()
@@ -90,7 +90,7 @@ class LoopbackServer:
             try:
                 connection, address = self._server.get_request()
             except OSError:
-                # Out of file descriptors, or a client that was gone before it was greeted.
+                # Out of file descriptors, or the client disconnected before it was accepted.
                 log.exception("a connection could not be accepted")
                 self._stopping.wait(0.05)
                 continue
@@ -106,7 +106,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 512
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - the base's name
-        """A client that went away is no fault of the server; anything else is noted."""
+        """Ignore disconnected clients; report other errors."""
         if not isinstance(sys.exception(), ConnectionError):
             log.exception("the connection of %s broke", client_address)
 
@@ -140,25 +140,37 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(response)
 
     def _read_body(self) -> bytes | None:
+        """Return the body, None if it is too large. Raises ``ConnectionAbortedError``."""
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
             return self._read_chunks()
         length = int(self.headers.get("Content-Length") or 0)
-        if length > self.max_body:
-            return None
-        return self.rfile.read(length) if length else b""
+        return None if length > self.max_body else self._read(length)
 
     def _read_chunks(self) -> bytes | None:
         parts: list[bytes] = []
         total = 0
-        while size := int(self.rfile.readline().split(b";")[0] or b"0", 16):
+        while size := int(self._read_line().split(b";")[0], 16):
             total += size
             if total > self.max_body:
                 return None
-            parts.append(self.rfile.read(size))
-            self.rfile.readline()
-        while self.rfile.readline().strip():
+            parts.append(self._read(size))
+            self._read_line()
+        while self._read_line().strip():
             continue
         return b"".join(parts)
+
+    def _read(self, length: int) -> bytes:
+        """Read exactly so many bytes: what a sender that died has sent in part is no request."""
+        found = self.rfile.read(length)
+        if len(found) < length:
+            raise ConnectionAbortedError(f"{len(found)} of {length} bytes have arrived")
+        return found
+
+    def _read_line(self) -> bytes:
+        line = self.rfile.readline()
+        if not line.endswith(b"\n"):
+            raise ConnectionAbortedError("a line has not arrived to its end")
+        return line
 
     def _send(self, response: HttpResponse) -> None:
         self.send_response_only(response.status)

@@ -1,6 +1,6 @@
-"""The metrics that AWS would have: of functions, APIs and queues, and those that functions log.
+"""The metrics of AWS for functions, APIs and queues, and those that functions log.
 
-They are kept whole, without periods. An alarm is compared with the sum of everything since the deployment.
+Metrics have no periods: an alarm is compared with the sum since the deployment.
 """
 
 import json
@@ -23,7 +23,7 @@ _BREACHES = {
 
 
 class Metrics:
-    """Sums by namespace, name and dimensions. As a layer of the gateway, it counts what queues are sent."""
+    """Sums by namespace, name and dimensions. As a gateway layer, it counts messages sent to queues."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -35,7 +35,7 @@ class Metrics:
             self._sums[key] = self._sums.get(key, 0) + value
 
     def add_embedded(self, text: str) -> None:
-        """Add what a log line in the embedded metric format holds; any other line adds nothing."""
+        """Add the metrics of a log line in the embedded metric format; ignore other lines."""
         if '"CloudWatchMetrics"' not in text:
             return
         line: dict[str, Any] = json.loads(text)
@@ -48,9 +48,19 @@ class Metrics:
                     self.add(directive["Namespace"], metric["Name"], dimensions, total)
 
     def value(self, namespace: str, name: str, dimensions: Mapping[str, str]) -> float | None:
-        """The sum since the deployment; None where there is no data."""
+        """Return the sum since the deployment; None without data."""
         with self._lock:
             return self._sums.get((namespace, name, frozenset(dimensions.items())))
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Return all sums since the deployment, by namespace, name and dimensions."""
+        with self._lock:
+            sums = dict(self._sums)
+        found = [
+            {"namespace": space, "metric": name, "dimensions": dict(sorted(dimensions)), "sum": total}
+            for (space, name, dimensions), total in sums.items()
+        ]
+        return sorted(found, key=lambda each: (each["namespace"], each["metric"], str(each["dimensions"])))
 
     def __call__(self, call: AwsCall, request: HttpRequest, proceed: Next) -> HttpResponse:  # noqa: ARG002
         response = proceed()
@@ -65,7 +75,7 @@ class Metrics:
         return response
 
     def alarming(self, alarms: Iterable[Mapping[str, Any]]) -> set[str]:
-        """The names of the alarms, as DescribeAlarms shows them, whose threshold is breached."""
+        """Return the names of the alarms whose threshold is breached, as in DescribeAlarms."""
         return {str(alarm["AlarmName"]) for alarm in alarms if self._is_breached(alarm)}
 
     def _is_breached(self, alarm: Mapping[str, Any]) -> bool:
@@ -88,9 +98,9 @@ class Metrics:
 
 
 def _difference(expression: str, values: Mapping[str, float | None]) -> float | None:
-    """`a - b`, the only expression that is understood here; without data of one, there is no result."""
-    found = re.fullmatch(r"(\w+) - (\w+)", expression)
-    if found is None:
+    """Evaluate `a - b`, the only supported expression; None if one of them has no data."""
+    match = re.fullmatch(r"(\w+) - (\w+)", expression)
+    if match is None:
         raise ValueError(f"the expression {expression!r} is not evaluated here")
-    left, right = values[found[1]], values[found[2]]
+    left, right = values[match[1]], values[match[2]]
     return None if left is None or right is None else left - right

@@ -1,5 +1,6 @@
-"""What can be set about the local AWS; the defaults are as unkind as AWS may be."""
+"""Settings of the local AWS; the defaults include late and repeated events and conflicts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from local.aws.runtime.pool import Limits
@@ -7,10 +8,11 @@ from local.aws.runtime.pool import Limits
 
 @dataclass
 class TransactionSettings:
-    """DynamoDB cancels transactions that meet on an item; moto never would.
+    """Conflicts of transactions: DynamoDB cancels concurrent transactions on one item, moto does not.
 
-    `conflict_ratio` of those that overlap in time on the same item end with TransactionConflict. Each takes
-    `seconds` at least, as it does in DynamoDB: without them moto would be done before another could come.
+    `conflict_ratio`: the share of transactions on the same item at the same time that end with
+    TransactionConflict. Each takes at least `seconds`, as in DynamoDB; otherwise moto would finish before
+    another one arrives.
     """
 
     conflict_ratio: float = 0.2
@@ -19,10 +21,11 @@ class TransactionSettings:
 
 @dataclass
 class EventSettings:
-    """Execution status events are sent at least once, and sooner or later.
+    """Execution status events are delivered at least once, with a delay.
 
-    `late_ratio` of them wait up to `late_seconds`, the others up to `prompt_seconds`; `twice_ratio` of
-    them come twice.
+    A share of `late_ratio` waits up to `late_seconds`, the others up to `prompt_seconds`; a share of
+    `twice_ratio` is delivered twice. The events of executions named in `twice_at_once` are delivered
+    twice and without a delay.
     """
 
     twice_ratio: float = 0.2
@@ -30,19 +33,22 @@ class EventSettings:
     prompt_seconds: float = 0.05
     late_seconds: float = 2.0
     retry_delays: tuple[float, ...] = (0.2, 0.4)
+    twice_at_once: tuple[str, ...] = ()
 
 
 @dataclass
 class Settings:
-    """`seed` makes what is random the same again; `time_factor` shortens the waits of state machines.
+    """`seed` makes random choices repeatable; `time_factor` shortens the waits of state machines.
 
-    `arrival_lead`: seconds that API Gateway's time of arrival lies ahead. On a crowded machine a process
-    takes longer to start than in AWS, and a function that counts from the arrival would have no time left.
+    `arrival_lead`: seconds that are added to API Gateway's time of arrival. On a slow machine a process takes
+    longer to start than in AWS, and a function that counts from the arrival would have no time left.
+    `environment`: variables of all functions beside those of the template.
     """
 
     seed: int = 0
     time_factor: float = 1.0
     arrival_lead: float = 0.0
+    environment: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     transactions: TransactionSettings = field(default_factory=TransactionSettings)
     events: EventSettings = field(default_factory=EventSettings)

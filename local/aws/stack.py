@@ -1,8 +1,10 @@
-"""The local stack: one object that is AWS for one template, as long as it is open."""
+"""The local stack: AWS for one template, for as long as it is open."""
 
 import re
+import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -12,12 +14,14 @@ from botocore.credentials import Credentials
 
 from local.aws.clients import ADMIN_ACCESS_KEY, ADMIN_SECRET, Clients
 from local.aws.control import ControlApi
+from local.aws.delivery.schedules import list_schedules
 from local.aws.deployment import Deployment, assemble
 from local.aws.errors import LocalStackError, NotFoundError
-from local.aws.gateway.cloudformation import StackDescription
+from local.aws.gateway.cloudformation import StackDescription, StackResource
 from local.aws.gateway.gateway import Gateway
 from local.aws.gateway.late_answers import Delay
 from local.aws.gateway.moto_app import MotoApp
+from local.aws.gateway.outages import Outage
 from local.aws.http_server import HttpRequest, HttpResponse, LoopbackServer
 from local.aws.moto_adjustments import configure_moto, reset_moto
 from local.aws.moto_adjustments.managed_policies import managed_policy_arns
@@ -36,7 +40,7 @@ _one_at_a_time = threading.Lock()
 
 
 class LocalStack:
-    """Made by `LocalStack.deploy`, for a `with` statement, which ends every process on the way out."""
+    """Created by `LocalStack.deploy`, for a `with` statement, whose end stops all processes."""
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class LocalStack:
         self.region, self.account = region, account
         self.outputs: dict[str, str] = {}
         self.physical_ids: dict[str, str] = {}
+        self._types: dict[str, str] = {}
         self._created = datetime.now(UTC)
         self._deployment: Deployment | None = None
         self._moto = MotoApp(account)
@@ -86,7 +91,7 @@ class LocalStack:
     ) -> "LocalStack":
         """Translate the template, create its resources, and serve.
 
-        `ports` are those of the AWS endpoint, the HTTP API and the control API; 0 takes a free one.
+        `ports`: those of the AWS endpoint, the HTTP API and the control API; 0 selects a free one.
         Raises TemplateError, UnsupportedResourceError, DeploymentError.
         """
         stack = cls(
@@ -123,17 +128,37 @@ class LocalStack:
             self._description,
         )
         stack_template = StackTemplate(translated.template, self.parameters, self._deployment.stack_context)
-        self.outputs = stack_template.deploy()
+        self._deployed(stack_template, stack_template.deploy())
+
+    def update(self, template: Path) -> None:
+        """Deploy a changed template or code while executions are running, as CloudFormation does.
+
+        Functions, layers, aliases and state machines change; published versions stay, and so do all data.
+        """
+        translated = translate(template, self.parameters, managed_policy_arns(), self.region)
+        context = self._running().stack_context
+        context.artifacts = translated.artifacts
+        code_dir, context.code_dir = context.code_dir, Path(tempfile.mkdtemp(dir=context.code_dir))
+        try:
+            stack_template = StackTemplate(translated.template, self.parameters, context)
+            self._deployed(stack_template, stack_template.update(self._stack_template))
+        finally:
+            context.code_dir = code_dir
+
+    def _deployed(self, stack_template: StackTemplate, outputs: dict[str, str]) -> None:
+        self._stack_template = stack_template
+        self.outputs = outputs
         self.physical_ids = stack_template.physical_ids
+        self._types = stack_template.types()
 
     @property
     def api_url(self) -> str:
-        """Where the HTTP API is; no slash at the end."""
+        """Return the URL of the HTTP API, without a trailing slash."""
         return self._api.url
 
     @property
     def local_outputs(self) -> dict[str, str]:
-        """The outputs as DescribeStacks shows them: the HTTP API has its address on this machine."""
+        """Return the outputs as DescribeStacks shows them, with the local address of the HTTP API."""
         endpoint = re.compile(rf"https://[a-z0-9]+\.execute-api\.{self.region}\.amazonaws\.com")
         return {name: endpoint.sub(self.api_url, value) for name, value in self.outputs.items()}
 
@@ -143,20 +168,20 @@ class LocalStack:
 
     @property
     def control_url(self) -> str:
-        """The API for people: logs, schedules, settings."""
+        """URL of the control API: logs, schedules, settings."""
         return self._control.url
 
     @property
     def credentials(self) -> Credentials:
-        """The administrator's: they pass every check, and sign calls of IAM routes."""
+        """Return the administrator's credentials, which pass every check and can sign calls of IAM routes."""
         return Credentials(ADMIN_ACCESS_KEY, ADMIN_SECRET)
 
     def client(self, service: str) -> Any:
-        """A boto3 client of the administrator."""
+        """Return a boto3 client of the administrator."""
         return self._clients.admin(service)
 
     def client_of(self, service: str, logical_id: str) -> Any:
-        """A boto3 client with the role of a function, or with a role of the template."""
+        """Return a boto3 client with the role of a function, or with a role of the template."""
         return self._clients.as_role(service, self._role(logical_id), "local-test")
 
     def reset(self) -> None:
@@ -173,9 +198,9 @@ class LocalStack:
         even_if_disabled: bool = False,
         at: datetime | None = None,
     ) -> dict[str, Any]:
-        """Fire a schedule by name or logical id; returns the answer of its target's API.
+        """Fire a schedule by name or logical id; return the response of its target's API.
 
-        `at` is the time that it was scheduled for (now, if not given).
+        `at`: the scheduled time, now by default.
         """
         name = self.physical_ids.get(name, name)
         return self._running().schedules.fire(name, group=group, even_if_disabled=even_if_disabled, at=at)
@@ -187,12 +212,12 @@ class LocalStack:
     def schedules(self) -> list[dict[str, str]]:
         """Name, group, state and expression of every schedule."""
         client = self.client("scheduler")
-        found = []
-        for entry in client.list_schedules()["Schedules"]:
+        schedules = []
+        for entry in list_schedules(client):
             schedule = client.get_schedule(Name=entry["Name"], GroupName=entry["GroupName"])
-            wanted = ("Name", "GroupName", "State", "ScheduleExpression")
-            found.append({name: str(schedule[name]) for name in wanted})
-        return found
+            attributes = ("Name", "GroupName", "State", "ScheduleExpression")
+            schedules.append({name: str(schedule[name]) for name in attributes})
+        return schedules
 
     @property
     def functions(self) -> list[Function]:
@@ -200,20 +225,24 @@ class LocalStack:
         return self._running().stack_context.functions.all()
 
     def arm(self, logical_id: str, fault: CrashFault) -> None:
-        """The process that gets the event that the fault is for dies at a chosen outgoing call."""
+        """Kill the process that handles the fault's event at a chosen outgoing call."""
         self._running().fault_injector.arm(logical_id, fault)
 
     def disarm(self) -> None:
-        """Forget the faults whose events did not come."""
+        """Remove the faults whose events have not arrived."""
         self._running().fault_injector.disarm()
 
     def delay(self, operation: str, seconds: float, mentions: str = "") -> None:
-        """The next answer to `operation` whose request mentions a text is held back for so many seconds."""
+        """Delay the next response to `operation` whose request contains a text."""
         self._running().late.hold(Delay(operation, seconds, mentions))
+
+    def outage(self, outage: Outage) -> AbstractContextManager[Outage]:
+        """Within the block, calls that fit the outage are not served."""
+        return self._running().outages.begin(outage)
 
     @property
     def delays(self) -> list[Delay]:
-        """Those whose requests have not come yet."""
+        """The delays whose requests have not arrived yet."""
         return self._running().late.expected
 
     def invoke(self, logical_id: str, payload: bytes) -> InvocationResult:
@@ -221,62 +250,66 @@ class LocalStack:
         return self._running().invoker.invoke(self.physical_ids[logical_id], payload)
 
     def warm(self, logical_id: str, count: int) -> None:
-        """Have `count` processes ready, of the published version, or of $LATEST where none is published."""
+        """Start `count` processes of the published version, or of $LATEST if none is published."""
         deployment = self._running()
         deployment.invoker.pool.warm(
             deployment.stack_context.functions.published(self.physical_ids[logical_id]), count
         )
 
     def retire(self, logical_id: str) -> None:
-        """End the idle processes of a function: the next event finds one that has just been started."""
+        """End the idle processes of a function: the next event starts a new one."""
         deployment = self._running()
         function = deployment.stack_context.functions.published(self.physical_ids[logical_id])
         deployment.invoker.pool.retire(function.name, function.version)
 
     def logs(self, logical_id: str | None = None) -> list[FunctionLogLine]:
-        """Every line that a function, or any function, has printed."""
+        """Return all log lines of a function, or of all functions."""
         return self._logs.lines(logical_id)
 
     @property
     def executions(self) -> list[MachineExecution]:
-        """Every execution, newest first."""
+        """Return all executions, newest first."""
         return self._running().executions.all()
 
     @property
     def conflicts(self) -> int:
-        """How many transactions were cancelled on purpose."""
+        """Return how many transactions were cancelled on purpose."""
         return self._running().transactions.conflicts
 
     @property
     def grants(self) -> set[Grant]:
-        """Everything that roles asked for and were allowed since the stack was deployed."""
+        """Return all requests of roles that were allowed since the stack was deployed."""
         return set(self._running().authorization.grants)
 
     @property
     def refusals(self) -> set[Denial]:
-        """Everything that roles asked for and were not allowed since the stack was deployed."""
+        """Return all requests of roles that were denied since the stack was deployed."""
         return set(self._running().authorization.refusals)
 
     def metric(self, namespace: str, name: str, **dimensions: str) -> float | None:
-        """The sum of a metric since the stack was deployed; None where there is no data."""
+        """Return the sum of a metric since the stack was deployed; None without data."""
         return self._running().metrics.value(namespace, name, dimensions)
 
     def read_metrics(self, line: str) -> None:
         """Add the metrics of a line in the embedded metric format, as if a function had written it."""
         self._running().metrics.add_embedded(line)
 
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return all sums of metrics since the deployment."""
+        return self._running().metrics.listed()
+
     def alarming(self) -> set[str]:
-        """The logical ids of the alarms whose threshold is breached by the sum of everything so far."""
+        """Return the logical ids of the alarms whose threshold is breached by the sums so far."""
         alarms = self.client("cloudwatch").describe_alarms()["MetricAlarms"]
         names = self._running().metrics.alarming(alarms)
         return {logical_id for logical_id, name in self.physical_ids.items() if name in names}
 
-    def settle(self, timeout: float = 10.0) -> bool:
-        """Wait until no event is on its way and no asynchronous invocation is running."""
+    def settle(self, timeout: float = 60.0) -> bool:
+        """Wait until no event is in transit and no asynchronous invocation is running."""
         return self._running().settle(timeout)
 
     def serving(self, logical_id: str) -> int:
-        """How many processes of a function are at work on an event now."""
+        """Return how many processes of a function handle an event now."""
         workers = self._running().invoker.pool.workers()
         return sum(worker.is_serving for worker in workers if worker.function.logical_id == logical_id)
 
@@ -310,6 +343,7 @@ class LocalStack:
             f"arn:aws:cloudformation:{self.region}:{self.account}:stack/{self.stack_name}/local",
             self._created.isoformat(timespec="milliseconds"),
             self.local_outputs,
+            [StackResource(name, self.physical_ids[name], kind) for name, kind in self._types.items()],
         )
 
     def _running(self) -> Deployment:

@@ -1,10 +1,11 @@
 """``make bench``: measures every figure of the service; prints a table, then one line of JSON.
 
-What is timed is measured while nothing else runs here; the polling simulation, which uses virtual time, runs
-while the functions are built.
+Timed parts are measured while nothing else runs here; the polling simulation uses virtual time and runs while
+the functions are built.
 
-``--only`` selects parts: ``polling``, ``cold``, ``claims``, ``crowd``, ``costs``. Costs need the polling's
-and the crowd's figures, and bring those along. The exit status says that it measured, not that goals are met.
+``--only`` selects parts: ``polling``, ``cold``, ``claims``, ``crowd``, ``costs``. ``costs`` needs the figures
+of polling and crowd and selects them too. The exit status is 0 if everything was measured, even if a goal is
+not met.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from local.serve import STATE
 
 PARTS = ("polling", "cold", "claims", "crowd", "costs")
 QUICK = 0.25
-"""Of the waits of the state machine, where time itself is not measured."""
+"""Factor of the waits of the state machine, where time is not measured."""
 HOURS_OF_A_RUN = 2.0
 
 
@@ -40,7 +41,7 @@ class Benchmarks:
 
     def run(self) -> None:
         if "cold" in self._parts:
-            python313_folder()  # without one, say so before anything is measured
+            python313_folder()  # raises before anything is measured if there is none
         counting = polling() if self._parts & {"polling", "costs"} else None
         artifacts = self._built() if "cold" in self._parts else None
         if counting is not None:
@@ -52,7 +53,7 @@ class Benchmarks:
         if self._parts & {"crowd", "costs"}:
             self._transitions_and_burst()
         if "crowd" in self._parts:
-            self._together()
+            self._concurrent_pipelines()
         if "costs" in self._parts:
             self._costs()
 
@@ -62,21 +63,21 @@ class Benchmarks:
 
     def _polling(self, counting: subprocess.Popen[str]) -> None:
         self._say("The poll schedule, in virtual time")
-        said, _ = counting.communicate()
+        output, _ = counting.communicate()
         if counting.returncode:
             raise subprocess.CalledProcessError(counting.returncode, counting.args)
-        table, _, last = said.rstrip().rpartition("\n")
+        table, _, last = output.rstrip().rpartition("\n")
         self._console.print(table, highlight=False, markup=False)
         self.figures |= json.loads(last)
 
     def _cold(self, artifacts: Artifacts) -> None:
         self._say("Cold starts of what was built")
-        found = lambdas.measure(artifacts)
-        self._console.print(tables.lambdas(found))
-        self.figures |= found.figures()
+        measured = lambdas.measure(artifacts)
+        self._console.print(tables.lambdas(measured))
+        self.figures |= measured.figures()
 
     def _claims(self) -> None:
-        """In a process of its own, since the simulation is one of the tests."""
+        """Run in a separate process, because the simulation belongs to the tests."""
         self._say("One pipeline that receives 100 deliveries a second, in virtual time")
         command = [sys.executable, "-m", "tests.fakes.hot_pipeline"]
         printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -84,20 +85,20 @@ class Benchmarks:
 
     def _transitions_and_burst(self) -> None:
         self._say("A run of ten polls, and a burst of 1,000")
-        with crowd.crowded(QUICK) as service:
+        with crowd.crowd_service(QUICK) as service:
             self.figures["transitions_run"] = transitions_run(service)
             if "crowd" in self._parts:
                 self.figures |= crowd.burst(service).figures()
 
-    def _together(self) -> None:
+    def _concurrent_pipelines(self) -> None:
         self._say("200 runs at once, 20 requests a second")
-        with crowd.crowded(1.0) as service:
-            found = crowd.together(service)
-        self._console.print(tables.together(found))
-        self.figures |= found.figures()
+        with crowd.crowd_service(1.0) as service:
+            measured = crowd.concurrent_pipelines(service)
+        self._console.print(tables.concurrent_pipelines(measured))
+        self.figures |= measured.figures()
 
     def _costs(self) -> None:
-        """Jobs with history: as many polls of each as the figure for ordinary jobs."""
+        """Use the number of polls of ordinary jobs with a history."""
         run = prices.run(self.figures["polls_known"], int(self.figures["transitions_run"]))
         idle = prices.idle_month()
         self.figures["usd_per_1000_runs"] = round(1000 * run.total, 2)
@@ -109,7 +110,7 @@ class Benchmarks:
 
 
 def polling() -> subprocess.Popen[str]:
-    """The table and the figures of the schedule, from a process of its own."""
+    """Return the table and the figures of the schedule, from a separate process."""
     return subprocess.Popen([sys.executable, "-m", "local.bench.polling"], stdout=subprocess.PIPE, text=True)
 
 

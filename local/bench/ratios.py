@@ -1,7 +1,7 @@
-"""How two things are compared: in pairs, one right after the other and in turns first, by the median ratio.
+"""Compares two things by the median ratio of pairs that are measured right after each other.
 
-A temporary slowdown affects both measurements of a pair, and the order alternates;
-a pair that was disturbed in between is one among many, which the median does not follow.
+A temporary slowdown affects both measurements of a pair, and the order alternates. A pair that was disturbed
+in between does not change the median of many.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def in_turns(ours: Callable[[], T], theirs: Callable[[], T], pairs: int) -> list[tuple[T, T]]:
-    """So many pairs of measurements: ours first, theirs first, ours first …; ours stands first in each."""
-    found = []
+def measure_pairs(ours: Callable[[], T], theirs: Callable[[], T], pairs: int) -> list[tuple[T, T]]:
+    """Measure this number of pairs, in alternating order; ``ours`` is the first of each returned pair."""
+    measured_pairs = []
     for number in range(pairs):
         if number % 2:
             second = theirs()
-            found.append((ours(), second))
+            measured_pairs.append((ours(), second))
         else:
-            found.append((ours(), theirs()))
-    return found
+            measured_pairs.append((ours(), theirs()))
+    return measured_pairs
 
 
 def median_ratio(pairs: Sequence[tuple[float, float]]) -> float:
-    """The median of ours over theirs."""
+    """Return the median of ours divided by theirs."""
     return median(ours / theirs for ours, theirs in pairs)

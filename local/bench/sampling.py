@@ -1,4 +1,4 @@
-"""Counts that are watched while something else goes on."""
+"""Sampling of a count while other code runs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ PAUSE_SECONDS = 0.05
 
 
 def peak(count: Callable[[], int]) -> Callable[[], int]:
-    """Watches ``count`` from now on; gives the greatest number that was seen once it is called."""
-    ended, seen = threading.Event(), [0]
+    """Sample ``count`` from now on; the yielded function returns the maximum so far."""
+    ended, highest = threading.Event(), [0]
 
     def watch() -> None:
         while not ended.wait(PAUSE_SECONDS):
-            seen[0] = max(seen[0], count())
+            highest[0] = max(highest[0], count())
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -22,6 +22,6 @@ def peak(count: Callable[[], int]) -> Callable[[], int]:
     def stop() -> int:
         ended.set()
         thread.join()
-        return seen[0]
+        return highest[0]
 
     return stop

@@ -1,4 +1,4 @@
-"""The service that the measurements ask: the real template on the local stack, and a simulated Celonis."""
+"""The service that is measured: the real template on the local stack, with a simulated Celonis."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EVENT = {"action": "completed", "workflow_run": {"conclusion": "success", "name"
 
 @dataclass
 class MeasuredService:
-    """What a measurement sets up, and what it reads afterwards."""
+    """Set-up and results of a measurement."""
 
     stack: LocalStack
     celonis: CelonisSimulator
@@ -36,44 +36,44 @@ class MeasuredService:
         self.store_secret("webhooks/bench", {"current": self._secret})
 
     def connect(self, base_url: str) -> None:
-        """Lets the connection that every pipeline uses lead to a Celonis at this address."""
+        """Point the connection of all pipelines to a Celonis at this address."""
         auth = {"type": "oauth_client", "client_id": world.CLIENT_ID, "client_secret": world.CLIENT_SECRET}
-        known = {"base_url": base_url, "allow_http": True, "allow_any_host": True, "auth": auth}
+        connection = {"base_url": base_url, "allow_http": True, "allow_any_host": True, "auth": auth}
         self.stack.client("secretsmanager").put_secret_value(
-            SecretId=self.stack.outputs["ConnectionSecret"], SecretString=json.dumps(known)
+            SecretId=self.stack.outputs["ConnectionSecret"], SecretString=json.dumps(connection)
         )
 
     def job(self, seconds: float) -> str:
-        """The id of a new data job that takes so long."""
+        """Create a data job of this duration; return its id."""
         model = self.celonis.model
         return model.add_job(model.new_id(), world.POOL_ID, "a job", JobSetup(seconds=seconds)).id
 
     def data_model(self, seconds: float) -> str:
-        """The id of a new data model that takes so long to load."""
+        """Create a data model that takes this long to load; return its id."""
         model = self.celonis.model
         return model.add_model(model.new_id(), world.POOL_ID, "a model", ModelSetup(seconds=seconds)).id
 
     def finish(self, target: str) -> None:
-        """Ends with success what runs on a job or a data model now."""
+        """End the running execution of a job, or load of a data model, with success."""
         model = self.celonis.model
         model.finish(model.jobs.get(target) or model.models[target], "SUCCESS")
 
     def pipeline(self, job: str, *loads: str, **fields: Any) -> str:
-        """The name of a new pipeline of one job and loads of these data models."""
+        """Create a pipeline of one job and loads of these data models; return its name."""
         name = f"pipeline-{next(self._numbers)}"
         steps = {"jobs": [{"job": job}], "loads": [{"data_model": load} for load in loads]}
         self._store_parameter(f"pipelines/{name}", {"data_pool": world.POOL_ID, **steps, **fields})
         return name
 
     def source(self, pipeline: str) -> str:
-        """The name of a new source whose every event starts the pipeline."""
+        """Create a source whose every event starts the pipeline; return its name."""
         name = f"source-{next(self._numbers)}"
         rules = [{"pipeline": pipeline}]
         self._store_parameter(f"sources/{name}", {"sender": "github", "secret": "bench", "rules": rules})
         return name
 
     def delivery(self, number: int) -> tuple[bytes, dict[str, str]]:
-        """Body and headers of a webhook, signed as GitHub signs it. Deliveries differ in their number."""
+        """Return body and headers of a webhook, signed as GitHub does. Each number is another delivery."""
         body = json.dumps({**EVENT, "number": number}).encode()
         digest = hmac.new(self._secret.encode(), body, hashlib.sha256).hexdigest()
         return body, {
@@ -84,25 +84,25 @@ class MeasuredService:
         }
 
     def item(self, key: str) -> Json:
-        """An item of the table in DynamoDB's own notation; empty where there is none."""
+        """Return an item of the table in DynamoDB JSON; empty if there is none."""
         table, client = self.stack.outputs["TableName"], self.stack.client("dynamodb")
         answer: Json = client.get_item(TableName=table, Key={"pk": {"S": key}}, ConsistentRead=True)
         item: Json = answer.get("Item", {})
         return item
 
     def status(self, run_id: str) -> str:
-        """Of a run; empty before it has a record."""
+        """Return the status of a run; empty if it has no record yet."""
         return str(self.item(f"run#{run_id}").get("status", {}).get("S", ""))
 
     def empty_table(self) -> None:
-        """As if nothing had ever run."""
+        """Delete all items."""
         table, client = self.stack.outputs["TableName"], self.stack.client("dynamodb")
         for page in client.get_paginator("scan").paginate(TableName=table):
             for item in page["Items"]:
                 client.delete_item(TableName=table, Key={"pk": item["pk"]})
 
     def store_secret(self, name: str, document: Json) -> None:
-        """A new secret of the stack."""
+        """Create a secret of the stack."""
         self.stack.client("secretsmanager").create_secret(
             Name=f"{STACK_NAME}/{name}", SecretString=json.dumps(document)
         )

@@ -1,4 +1,4 @@
-"""What people see of the figures: tables, with the peers beside them."""
+"""Tables of the figures, with the peers for comparison."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ MS, MB = 1e3, 1e-6
 
 
 def goals(figures: Mapping[str, float]) -> Table:
-    """Every figure beside its goal."""
+    """Every figure with its goal."""
     table = Table("figure", "", "found", "goal", "", title="Figures")
-    for name, found in figures.items():
+    for name, value in figures.items():
         goal = GOALS[name]
-        verdict = Text("")
+        result_text = Text("")
         if goal.limit is not None:
-            is_met = goal.is_met(found)
-            verdict = Text("met" if is_met else "NOT MET", style="green" if is_met else "bold red")
-        table.add_row(name, goal.what, f"{found:g}", str(goal), verdict)
+            is_met = goal.is_met(value)
+            result_text = Text("met" if is_met else "NOT MET", style="green" if is_met else "bold red")
+        table.add_row(name, goal.what, f"{value:g}", str(goal), result_text)
     return table
 
 
 def unmet(figures: Mapping[str, float]) -> str:
-    """One sentence for a log without colours."""
-    names = [name for name, found in figures.items() if not GOALS[name].is_met(found)]
+    """One sentence for a log without colors."""
+    names = [name for name, value in figures.items() if not GOALS[name].is_met(value)]
     return f"Not met: {', '.join(names)}." if names else "Every goal is met."
 
 
-def lambdas(found: LambdaFigures) -> Table:
-    """Cold starts, each beside the bare handler; then the requests of a warm trigger."""
+def lambdas(measured: LambdaFigures) -> Table:
+    """Cold starts, each compared with the bare handler; then the requests of a warm trigger."""
     table = Table("", "ours", "bare boto3 + requests", "ratio", title="Lambda's runtime client, python3.13")
     rows: list[tuple[str, Callable[[Measurement], float], float]] = [
         ("start to first answer, ms", lambda one: one.wall, MS),
         ("processor time until then, ms", lambda one: one.cpu, MS),
         ("most memory, MB", lambda one: one.memory, MB),
     ]
-    for function, cold in found.cold.items():
+    for function, cold in measured.cold.items():
         for what, of, scale in rows:
             table.add_row(f"{function}: {what}", *_row(cold, of, scale))
     for what, calls in (
-        ("starts a run", found.trips.start),
-        ("joins", found.trips.join),
-        ("is sent again", found.trips.duplicate),
+        ("starts a run", measured.trips.start),
+        ("joins", measured.trips.join),
+        ("is sent again", measured.trips.duplicate),
     ):
         table.add_row(f"requests of a warm webhook that {what}", str(len(calls)), "", "")
         for call in calls:
@@ -58,13 +58,13 @@ def lambdas(found: LambdaFigures) -> Table:
     return table
 
 
-def together(found: ConcurrentPipelines) -> Table:
-    """What Celonis answered to two hundred runs at once, and how they ended."""
+def concurrent_pipelines(measured: ConcurrentPipelines) -> Table:
+    """Responses of Celonis to two hundred concurrent runs, and their final statuses."""
     table = Table("200 runs at once, 20 requests a second allowed", "")
-    table.add_row("runs at once, at most", str(found.most_at_once))
-    for status, count in sorted(found.answers.items()):
+    table.add_row("maximum concurrent runs", str(measured.max_concurrent))
+    for status, count in sorted(measured.answers.items()):
         table.add_row(f"answers {status}", str(count))
-    for ended, count in sorted(found.statuses.items()):
+    for ended, count in sorted(measured.statuses.items()):
         if count:
             table.add_row(f"runs {ended}", str(count))
     return table

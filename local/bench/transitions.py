@@ -1,4 +1,4 @@
-"""The state transitions that a run costs: states entered, as Step Functions counts and bills them."""
+"""The state transitions of a run: states entered, as Step Functions counts and bills them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from local.bench.service import MeasuredService
 from local.wait import until
 
 POLLS = 5
-"""At the job, and at the load."""
+"""Polls of the job, and of the load."""
 PACE = {"poll": {"floor": 4, "ceiling": 4}}
 LONG = 86_400.0
 TRANSITIONS_PER_POLL = 3
-"""Wait, check, and the choice after it."""
+"""States of one poll: wait, check, choice."""
 
 
 def transitions_run(service: MeasuredService) -> int:
-    """Of a run with one job and one load that succeeds, with five polls of each.
+    """Count the transitions of a successful run with one job and one load, and five polls of each.
 
-    The simulated work ends once the fourth poll has seen it running, so that the fifth sees its end. Raises
+    The simulated job ends after the fourth poll has seen it running, so that the fifth sees its end. Raises
     ``RuntimeError`` if there were more polls: the machine was too slow.
     """
     job, model = service.job(LONG), service.data_model(LONG)
@@ -41,7 +41,7 @@ def transitions_run(service: MeasuredService) -> int:
 
 
 def transitions_for(measured: int, polls: float) -> float:
-    """Transitions of a run with this many polls, from those of the run that was measured."""
+    """Return the transitions of a run with this number of polls, from those of the measured run."""
     return measured + TRANSITIONS_PER_POLL * (polls - 2 * POLLS)
 
 

@@ -1,1 +1,1 @@
-"""A simulator of the Celonis Platform API over real HTTP: every fault and every open question playable."""
+"""A simulator of the Celonis Platform API over real HTTP; faults and open questions are settings."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-from types import FrameType
 
 from local.celonis import world
 from local.celonis.server import CelonisSimulator
+from local.stop_request import StopRequest
 
 
 def main(arguments: list[str]) -> int:
@@ -22,23 +21,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--tls", action="store_true", help="serve the API over HTTPS")
     parser.add_argument("--no-history", action="store_true", help="jobs that never ran, models never loaded")
     chosen = parser.parse_args(arguments)
-    # A shell starts what is in the background without the first.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    stop = StopRequest()
     simulator = CelonisSimulator(
         chosen.host, chosen.port, chosen.control_port, tls=chosen.tls, history=not chosen.no_history
     )
     with simulator:
-        try:
-            _introduce(simulator)
-            signal.pause()
-        except KeyboardInterrupt:
-            print("Stopping.", flush=True)
+        _introduce(simulator)
+        stop.wait()
+        print("Stopping.", flush=True)
     return 0
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _introduce(simulator: CelonisSimulator) -> None:

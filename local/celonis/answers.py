@@ -1,4 +1,4 @@
-"""The answers of the platform: JSON, nothing, or one of the documented shapes of an error."""
+"""The responses of the platform: JSON, an empty body, or one of the documented error formats."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ DETAILS = {
 
 @dataclass(frozen=True)
 class ApiResponse:
-    """One HTTP answer. ``effect`` says what it started, for the ledger; it is not sent."""
+    """One HTTP response. ``effect``: what it started, for the ledger; it is not sent."""
 
     status: int
     body: bytes = b""
@@ -54,17 +54,17 @@ class ApiResponse:
 
 
 def as_json(value: object, status: int = 200, effect: dict[str, Any] | None = None) -> ApiResponse:
-    """A JSON answer."""
+    """Return a JSON response."""
     return ApiResponse(status, json.dumps(value).encode(), "application/json", effect=effect)
 
 
 def nothing(status: int = 200, effect: dict[str, Any] | None = None) -> ApiResponse:
-    """An answer without a body."""
+    """Return a response without a body."""
     return ApiResponse(status, effect=effect)
 
 
 def error(status: int, detail: str | None = None, code: str | None = None) -> ApiResponse:
-    """The error envelope: ``title``, ``status``, ``detail``, ``errorCode``."""
+    """Return an error with ``title``, ``status``, ``detail`` and ``errorCode``."""
     title = TITLES.get(status, "Error")
     return as_json(
         {
@@ -78,7 +78,7 @@ def error(status: int, detail: str | None = None, code: str | None = None) -> Ap
 
 
 def refusal(status: int, shape: str, oauth_error: str = "invalid_client") -> ApiResponse:
-    """A refused sign-in in one of its shapes: envelope, error, plain, empty or oauth (RFC 6749)."""
+    """Return a rejected sign-in in one of its formats: envelope, error, plain, empty or oauth (RFC 6749)."""
     title = TITLES.get(status, "Error")
     shapes = {
         "envelope": error(status),

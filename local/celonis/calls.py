@@ -17,18 +17,18 @@ MODES = ("FULL", "DELTA")
 
 
 class UnknownObjectError(Exception):
-    """A pool, job or model that does not exist, or not there."""
+    """A pool, job or model that does not exist, or exists in another pool."""
 
 
 class CallHandlers:
-    """Finds what a path names."""
+    """Finds the objects that a path names."""
 
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
 
     @property
     def dates(self) -> str:
-        """How dates are written now."""
+        """The current format of dates."""
         return self.platform.settings.dates
 
     def pool(self, request: ApiRequest) -> str:
@@ -76,7 +76,7 @@ class ProductCalls(CallHandlers):
         return self.start_job(job, request.query.get("mode"))
 
     def start_job(self, job: JobTarget, mode: object) -> ApiResponse:
-        """Start ``job`` in ``mode`` and answer as its setup says."""
+        """Start ``job`` in ``mode`` and answer as configured in its setup."""
         if mode not in MODES:
             return error(400, "Parameter 'mode' must be FULL or DELTA.")
         before = self._job_record(job) if job.setup.execute_answer == "job_before" else None
@@ -109,12 +109,12 @@ class ProductCalls(CallHandlers):
         return as_json(self._job_record(self.job(request)))
 
     def cancel(self, request: ApiRequest) -> ApiResponse:
-        """Cancel what the job runs. Empty body."""
+        """Cancel the running execution of the job. The response has no body."""
         job = self.job(request)
         cancelled = self.platform.cancel_job(job)
         if cancelled is not None:
             return nothing(effect={"cancelled": cancelled.id})
-        status = job.setup.cancel_at_rest_status
+        status = job.setup.cancel_idle_status
         return nothing(status) if status < 400 else error(status, "The data job is not running.")
 
     def load(self, request: ApiRequest) -> ApiResponse:
@@ -129,14 +129,14 @@ class ProductCalls(CallHandlers):
         ids = parameters.json_body(request.body)
         if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
             return error(400, "The body must be a list of table ids.")
-        known = {table.id for table in model.setup.tables}
-        unknown = [one for one in ids if one not in known]
+        table_ids = {table.id for table in model.setup.tables}
+        unknown = [one for one in ids if one not in table_ids]
         if unknown:
             return error(model.setup.unknown_table_status, f"Unknown table: {unknown[0]}")
         return self.start_load(model, RequestedStart(kind="PARTIAL", tables=tuple(ids)))
 
     def start_load(self, model: ModelTarget, options: RequestedStart) -> ApiResponse:
-        """Start a load and answer as the model's setup says."""
+        """Start a load and answer as configured in the model's setup."""
         before = self._last_load(model) if model.setup.load_answer == "record_before" else None
         start = self.platform.request(model, options)
         effect = effect_of(start)
@@ -187,7 +187,7 @@ def _other_id(operation: Operation) -> str:
 
 
 def effect_of(start: StartResult) -> dict[str, Any]:
-    """What a start led to, for the ledger."""
+    """Return the effect of a start, for the ledger."""
     kind = "execution" if isinstance(start.operation, JobExecution) else "load"
     began = start.effect in {"started", "queued"}
     return {"effect": start.effect, "kind": kind, "id": start.operation.id if began else None}

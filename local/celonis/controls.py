@@ -18,7 +18,7 @@ Reply = Any
 
 
 class Controls:
-    """Handles the control requests. ``dispatcher`` is what they control."""
+    """Handles the control requests, which control ``dispatcher``."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
@@ -73,9 +73,9 @@ class Controls:
         }
 
     def _reset(self, request: ApiRequest) -> Reply:
-        wanted = read(parse(request.body), knobs.RESET)
+        settings = read(parse(request.body), knobs.RESET)
         self._platform.clear()
-        defaults.fill(self._platform, history=wanted.get("history", True))
+        defaults.fill(self._platform, history=settings.get("history", True))
         self._dispatcher.faults.remove()
         self._dispatcher.sign_in.clear()
         self._dispatcher.ledger.clear()
@@ -95,12 +95,12 @@ class Controls:
         return [describe(fault) for fault in self._dispatcher.faults.all]
 
     def _add_fault(self, request: ApiRequest) -> Reply:
-        given = read(parse(request.body), knobs.fault(self._dispatcher.call_names))
-        if "call" not in given:
+        fields = read(parse(request.body), knobs.fault(self._dispatcher.call_names))
+        if "call" not in fields:
             raise FieldError("call", "is needed: the name of a call, or *")
-        if given.get("count", 1) == 0:
+        if fields.get("count", 1) == 0:
             raise FieldError("count", "must be 1 or more, or null for ever")
-        return describe(self._dispatcher.faults.add(RequestFault(**given)))
+        return describe(self._dispatcher.faults.add(RequestFault(**fields)))
 
     def _remove_fault(self, request: ApiRequest) -> Reply:
         number = request.params["fault"]

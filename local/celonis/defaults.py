@@ -13,7 +13,7 @@ from local.celonis.targets import JobTarget, ModelTarget
 HISTORY_SECONDS = 86_400.0
 PAST_RUNS = 20
 SCATTER = (1.0, 1.04, 0.97, 1.02, 0.95)
-"""Of the durations of past runs, as factors in turns."""
+"""Factors of the durations of past runs, used in turn."""
 HOUR = 3_600.0
 JOBS = (
     (world.ERP_JOB_ID, world.POOL_ID, "ERP extraction"),
@@ -29,7 +29,7 @@ MODELS = (
 
 
 def tables(model_id: str, rows: Iterable[tuple[str, str | None, str]]) -> tuple[TableSetup, ...]:
-    """The tables of a model from rows of name, alias and data source."""
+    """Return the tables of a model from rows of name, alias and data source."""
     return tuple(
         TableSetup(world.table_id(model_id, name, source), name, alias, source)
         for name, alias, source in rows
@@ -37,9 +37,9 @@ def tables(model_id: str, rows: Iterable[tuple[str, str | None, str]]) -> tuple[
 
 
 def add_past_runs(platform: Platform) -> None:
-    """Let every job have run, and every model have been loaded, daily until yesterday, in every way.
+    """Add daily past runs of every job and loads of every model until yesterday, in every mode and kind.
 
-    Each took about as long as its setup says.
+    Each takes about the duration in its setup.
     """
     for day in range(PAST_RUNS + 1, 1, -1):
         factor = SCATTER[day % len(SCATTER)]

@@ -1,4 +1,4 @@
-"""What happens to one request, HTTP apart: route, fault, rate limit, sign-in, permission, call, ledger."""
+"""Processes one request: route, fault, rate limit, sign-in, permission, call, ledger."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TOKEN_PATH = "/oauth2/token"  # noqa: S105  a path
 
 @dataclass(frozen=True)
 class RawRequest:
-    """A request as it came in. ``target`` is the target of the request line."""
+    """A request as received. ``target`` is the target of the request line."""
 
     method: str
     target: str
@@ -45,17 +45,17 @@ class RawRequest:
 
     @property
     def is_malformed(self) -> bool:
-        """Whether the target is none that HTTP knows. ``*`` is one for OPTIONS alone."""
+        """Return whether the target is invalid in HTTP. ``*`` is valid only for OPTIONS."""
         return self._parts is None or (self._parts.path == "*" and self.method != "OPTIONS")
 
     @property
     def path(self) -> str:
-        """The path without the query; the whole target where it is malformed."""
+        """Return the path without the query; the whole target if it is malformed."""
         return self.target if self._parts is None else self._parts.path
 
     @property
     def query(self) -> dict[str, str]:
-        """The query; of a repeated parameter the values are joined with commas."""
+        """Return the query; values of a repeated parameter are joined with commas."""
         joined: dict[str, str] = {}
         query = "" if self._parts is None else self._parts.query
         for key, value in parse_qsl(query, keep_blank_values=True):
@@ -65,7 +65,7 @@ class RawRequest:
 
 @dataclass(frozen=True)
 class DispatchedResponse:
-    """The answer to send, and the fault that strikes it on the wire, if any."""
+    """The response to send, and the fault that affects its transmission, if any."""
 
     answer: ApiResponse
     fault: RequestFault | None = None
@@ -95,18 +95,18 @@ class Dispatcher:
 
     @property
     def call_names(self) -> list[str]:
-        """The names of all calls."""
+        """Return the names of all calls."""
         return [one.call for one in self.routes]
 
     def date_header(self) -> dict[str, str]:
-        """The ``Date`` header of an answer that is sent now; empty when the settings leave it out."""
+        """Return the ``Date`` header of a response that is sent now; empty if the settings omit it."""
         settings = self.platform.settings
         if not settings.date_header:
             return {}
         return {"Date": formatdate(self.platform.clock() + settings.date_skew_seconds, usegmt=True)}
 
     def handle(self, incoming: RawRequest) -> DispatchedResponse:
-        """Handle one request and note it in the ledger."""
+        """Handle one request and record it in the ledger."""
         match = find(self.routes, incoming.method, incoming.path)
         call = match.route.call if match.route is not None else UNKNOWN
         fault = self.faults.strike(call, incoming.path)
@@ -164,11 +164,10 @@ class Dispatcher:
             return refusal(403, settings.forbidden_shape)
         return self._call(match.route, ApiRequest(match.params, incoming.query, incoming.body))
 
-    def _call(self, found: ApiRoute, request: ApiRequest) -> ApiResponse:
-        with self.platform.lock:
-            self.platform.settle()
+    def _call(self, route: ApiRoute, request: ApiRequest) -> ApiResponse:
+        with self.platform.one_moment():
             try:
-                return found.handler(request)
+                return route.handler(request)
             except UnknownObjectError:
                 return error(404)
             except BadRequestError as problem:

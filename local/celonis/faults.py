@@ -1,4 +1,4 @@
-"""Faults: what goes wrong on the way to or from the platform, apart from what the platform does."""
+"""Faults: network problems, separate from the behaviour of the platform."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ Kind = Literal[
     "json",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-ON_THE_WIRE = frozenset({"truncated", "reset", "drop", "drip"})  # these spoil the sending, not the answer
-KEEP_EFFECT = frozenset({"delay", "twice"})  # these let the call happen and send the platform's own answer
+ON_THE_WIRE = frozenset({"truncated", "reset", "drop", "drip"})  # these affect only the transmission
+KEEP_EFFECT = frozenset({"delay", "twice"})  # these send the platform's own response
 LOGIN_PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in.</body></html>"
 SHAPES = ("envelope", "error", "plain", "empty", "html")
 
 
 @dataclass(frozen=True)
 class RequestFault:
-    """One fault. It strikes the requests of ``call`` ("*" for all) after the first ``skip`` of them.
+    """One fault. It affects requests of ``call`` ("*" for all) after the first ``skip`` of them.
 
-    It strikes ``count`` times; None is until it is taken away. ``when`` is "before" or "after" the call took
-    effect: before, nothing was started; after, it was, and only the answer suffers. ``seconds`` are waited in
-    real time at that moment, or by ``drip`` while it sends. ``delay`` and ``twice`` send the real answer.
+    ``count``: the number of affected requests; None until the fault is removed. ``when``: "before" or "after"
+    the call takes effect. Before, nothing is started; after, only the response is affected. ``seconds``: real
+    time that is waited at that moment, or during the transmission with ``drip``. ``delay`` and ``twice`` send
+    the real response.
     """
 
     call: str
@@ -56,16 +57,16 @@ class RequestFault:
     id: int = 0
 
     def matches(self, call: str, path: str) -> bool:
-        """Whether a request of ``call`` at ``path`` is meant; ``target`` is a part the path must have."""
+        """Return whether the fault is for this request; ``target`` is a text that the path must contain."""
         return self.call in {"*", call} and (self.target is None or self.target in path)
 
     def lets_through(self, method: str) -> bool:
-        """Whether the platform gets to handle the request. What only reads has no effect to prevent."""
+        """Return whether the platform handles the request. A read has no effect to prevent."""
         return self.when == "after" or self.kind in KEEP_EFFECT or method in {"GET", "HEAD"}
 
 
 def answer_of(fault: RequestFault, real: ApiResponse) -> ApiResponse:
-    """What is answered instead of ``real``, the platform's own answer."""
+    """Return the answer that replaces ``real``, the platform's own answer."""
     if fault.kind in KEEP_EFFECT | ON_THE_WIRE:
         return real
     makers = {
@@ -117,7 +118,7 @@ def _json(fault: RequestFault) -> ApiResponse:
 
 
 class RequestFaults:
-    """The faults that are set, oldest first. A request is struck by one of them at most."""
+    """The current faults, oldest first. At most one of them affects a request."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -126,19 +127,19 @@ class RequestFaults:
 
     @property
     def all(self) -> list[RequestFault]:
-        """The faults that may still strike, with what is left of their ``skip`` and ``count``."""
+        """Return the remaining faults, with their remaining ``skip`` and ``count``."""
         with self._lock:
             return list(self._set)
 
     def add(self, fault: RequestFault) -> RequestFault:
-        """Set a fault. Returns it with its id."""
+        """Add a fault. Return it with its id."""
         with self._lock:
             fault = replace(fault, id=next(self._numbers))
             self._set.append(fault)
             return fault
 
     def remove(self, fault_id: int | None = None) -> int:
-        """Take away one fault, or all. Returns how many."""
+        """Remove one fault, or all. Return how many."""
         with self._lock:
             kept = [fault for fault in self._set if fault_id is not None and fault.id != fault_id]
             removed = len(self._set) - len(kept)
@@ -146,7 +147,7 @@ class RequestFaults:
             return removed
 
     def strike(self, call: str, path: str) -> RequestFault | None:
-        """The fault that strikes this request; every matching one that still skips counts it."""
+        """Return the fault for this request; all matching faults that still skip requests count it."""
         with self._lock:
             for index, fault in enumerate(self._set):
                 if not fault.matches(call, path):
@@ -168,5 +169,5 @@ class RequestFaults:
 
 
 def describe(fault: RequestFault) -> dict[str, Any]:
-    """A fault as the control API shows it."""
+    """Return a fault as the control API shows it."""
     return json.loads(json.dumps(vars(fault)))  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Reads the JSON that the controls are given. An error names the invalid field."""
+"""Reads the JSON of control requests. An error names the invalid field."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_SKEW_SECONDS = 1_000_000_000
 
 
 class FieldError(Exception):
-    """A field that cannot be accepted. ``field`` is its name, the text says what it must be."""
+    """An invalid field. ``field``: its name; the text: what it must be."""
 
     def __init__(self, field: str, text: str) -> None:
         super().__init__(f"{field}: {text}")
@@ -32,10 +32,10 @@ def parse(body: bytes) -> dict[str, Any]:
     return value
 
 
-def read(given: Mapping[str, Any], readers: Mapping[str, Reader]) -> dict[str, Any]:
-    """Every given field, read by the reader of its name; a field without a reader is refused."""
+def read(document: Mapping[str, Any], readers: Mapping[str, Reader]) -> dict[str, Any]:
+    """Read each field with the reader of its name; a field without a reader is rejected."""
     values = {}
-    for field, value in given.items():
+    for field, value in document.items():
         if field not in readers:
             raise FieldError(field, f"is not known; known are {', '.join(sorted(readers))}")
         try:
@@ -135,14 +135,14 @@ def optional(inner: Reader) -> Reader:
 
 
 def text_map(value: Any) -> dict[str, str]:
-    """An object whose values are texts."""
+    """Read an object whose values are texts."""
     if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
         return {_sendable(name): _sendable(item) for name, item in value.items()}
     raise ValueError("must be an object of texts")
 
 
 def staleness(value: Any) -> dict[str, float]:
-    """Seconds for all aspects at once, or an object of aspect and seconds; what is not named is 0."""
+    """Read seconds for all aspects, or an object of aspect and seconds; missing aspects are 0."""
     if not isinstance(value, dict):
         return dict.fromkeys(ASPECTS, seconds(value))
     unknown = set(value) - set(ASPECTS)

@@ -1,4 +1,4 @@
-"""HTTP on sockets: a threaded server that keeps connections alive, and answers that arrive spoiled."""
+"""HTTP on sockets: a threaded server with keep-alive, which can damage its responses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from local.celonis.faults import RequestFault
 
 MAX_BODY_BYTES = 1_000_000
 MAX_LINE_BYTES = 65_536
-MISSING_BYTES = 64  # so many bytes an answer without a body promises when it is truncated
+MISSING_BYTES = 64  # Content-Length of a truncated response without a body
 MAX_DIGITS = 9  # of a Content-Length
 DRIPS = 20
 EMPTY_LINES = (b"\r\n", b"\n")
@@ -36,7 +36,7 @@ def no_headers() -> dict[str, str]:
 
 
 def raw_answer(answer: ApiResponse, missing: int = 0) -> tuple[bytes, bytes]:
-    """The head and the body to send; Content-Length promises ``missing`` bytes more than there are."""
+    """Return head and body to send; Content-Length is ``missing`` bytes larger than the body."""
     phrase = http.HTTPStatus(answer.status).phrase if answer.status in set(http.HTTPStatus) else "Unknown"
     headers = {"Server": "celonis-simulator", **answer.headers}
     if answer.content_type is not None:
@@ -69,7 +69,7 @@ class Handler(BaseHTTPRequestHandler):
         return super().parse_request()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
-        """Refuse a request that cannot be read, with the JSON envelope, and close the connection."""
+        """Reject an unreadable request with the JSON error format, and close the connection."""
         self.close_connection = True
         refused = error(int(code))
         self._write(replace(refused, headers={"Connection": "close"}))
@@ -130,13 +130,13 @@ class Handler(BaseHTTPRequestHandler):
             self.server.wait(seconds / DRIPS)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the name is the base's
-        """Stay quiet: the ledger holds every request."""
+        """Log nothing: the ledger holds every request."""
 
 
 class Server(ThreadingHTTPServer):
     """Serves on a thread of its own until :meth:`stop`. ``serve`` handles one request and is thread-safe.
 
-    ``headers`` gives the headers that every answer carries, unless the answer has them itself.
+    ``headers``: returns default headers of all responses.
     """
 
     daemon_threads = False
@@ -185,7 +185,7 @@ class Server(ThreadingHTTPServer):
             self._stopping.wait(seconds)
 
     def reset(self, connection: socket.socket) -> None:
-        """Let ``connection`` end with a TCP reset when its handler is done."""
+        """End ``connection`` with a TCP reset when its handler is done."""
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         with self._open_lock:
             self._resets.add(connection)
@@ -202,7 +202,7 @@ class Server(ThreadingHTTPServer):
         return connection, address
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection: in order, or with a reset if that was asked for."""
+        """Close a connection, with a reset if :meth:`reset` was called."""
         with self._open_lock:
             is_reset = request in self._resets
             self._resets.discard(request)

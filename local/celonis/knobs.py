@@ -1,4 +1,4 @@
-"""Which fields the controls accept for what, each with its reader."""
+"""The fields of each control, with their readers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ JOB: dict[str, Reader] = {
     "cancel_ignored": flag,
     "cancel_stops_load": flag,
     "cancel_clears_queue": flag,
-    "cancel_at_rest_status": status,
+    "cancel_idle_status": status,
     "loads_model": optional(text),
     "loads_tables": texts,
     "success_before_load": flag,
@@ -99,7 +99,7 @@ RESET: dict[str, Reader] = {"history": flag}
 
 
 def settings(calls: list[str]) -> dict[str, Reader]:
-    """The fields of the settings, for a platform with these call names."""
+    """Return the fields of the settings, for a platform with these call names."""
     shapes = ("envelope", "error", "plain", "empty")
     return {
         "dates": choice("epoch_ms", "iso"),
@@ -122,7 +122,7 @@ def settings(calls: list[str]) -> dict[str, Reader]:
 
 
 def fault(calls: list[str]) -> dict[str, Reader]:
-    """The fields of a fault, for a platform with these call names."""
+    """Return the fields of a fault, for a platform with these call names."""
     return {
         "call": choice("*", "unknown", *calls),
         "kind": choice(*KINDS),
@@ -141,14 +141,14 @@ def fault(calls: list[str]) -> dict[str, Reader]:
 
 
 def tables(value: Any) -> tuple[TableSetup, ...]:
-    """A list of tables: objects of ``id``, ``name``, ``data_source_id`` and, if it has one, ``alias``."""
+    """Read a list of tables: objects of ``id``, ``name``, ``data_source_id`` and optionally ``alias``."""
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         raise ValueError("must be a list of tables")
     readers = {"id": text, "name": text, "data_source_id": text, "alias": optional(text)}
-    found = []
+    setups = []
     for row in value:
         try:
-            found.append(TableSetup(**{"alias": None, **fields.read(row, readers)}))
+            setups.append(TableSetup(**{"alias": None, **fields.read(row, readers)}))
         except (FieldError, TypeError) as problem:
             raise ValueError("needs id, name, data_source_id and perhaps alias in every table") from problem
-    return tuple(found)
+    return tuple(setups)

@@ -1,4 +1,4 @@
-"""What really happened: every execution and load, and every request with what was answered."""
+"""The ledger: every execution and load that was really started, and every request with its response."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEPT_REQUESTS = 100_000
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """One request. ``credential`` is a kind, never a value; ``status`` is None when nothing was answered."""
+    """One request. ``credential``: its kind, never its value; ``status``: None without a response."""
 
     at: float
     call: str
@@ -48,19 +48,19 @@ class Ledger:
             self._rows.append(row)
 
     def requests(self, call: str | None = None) -> list[dict[str, Any]]:
-        """The requests in the order in which they were answered, or those of one call."""
+        """Return the requests, or those of one call, in the order of their responses."""
         with self._lock:
             return [asdict(row) for row in self._rows if call in (None, row.call)]
 
 
 def executions(platform: Platform) -> list[dict[str, Any]]:
-    """Every execution that was really started, in the order of starting. Times in seconds of the clock."""
+    """Return every execution that was really started, oldest first. Times in seconds of the clock."""
     platform.settle()
     return _in_order(platform, [operation for job in platform.jobs.values() for operation in job.operations])
 
 
 def loads(platform: Platform) -> list[dict[str, Any]]:
-    """Every load that was really started, in the order of starting."""
+    """Return every load that was really started, oldest first."""
     platform.settle()
     return _in_order(
         platform, [operation for model in platform.models.values() for operation in model.operations]
@@ -74,7 +74,7 @@ def _in_order(platform: Platform, operations: Sequence[JobExecution | LoadOperat
 
 
 def describe(operation: JobExecution | LoadOperation, now: float) -> dict[str, Any]:
-    """The real state of one execution or load at ``now``."""
+    """Return the real state of one execution or load at ``now``."""
     phase = operation.phase(now)
     common = {
         "id": operation.id,

@@ -1,4 +1,4 @@
-"""The rate limit: so many requests in a window, then 429 until the window is over."""
+"""The rate limit: a number of requests per window, then 429 until the window ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Window:
         self._used = 0
 
     def clear(self) -> None:
-        """Begin a new window with the next request."""
+        """Start a new window with the next request."""
         with self._lock:
             self._began = -math.inf
 

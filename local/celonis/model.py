@@ -1,14 +1,15 @@
-"""The platform's state: jobs, models, what was started on them and by whom. Pure but for the clock handed in.
+"""The platform's state: jobs, models, and their starts by us and others. Pure except for the clock.
 
-Nothing happens in the background. What became due since the last call takes effect in order, each at its
-own time, before anything is read or started (:meth:`Platform.settle`).
+Nothing happens in the background. Before each read or start, everything that became due since the last call
+is applied in order, each at its own time (:meth:`Platform.settle`).
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from local.celonis.operations import JobExecution, Operation, Phase
 from local.celonis.scheduled_starts import ScheduledStart, ScheduledStarts, When
@@ -23,7 +24,8 @@ class Platform:
     """All state behind the API. Every public method may be called from any thread; times are seconds."""
 
     def __init__(self, clock: Callable[[], float], new_id: Callable[[], str]) -> None:
-        self.clock = clock
+        self._clock = clock
+        self._moment = threading.local()
         self.new_id = new_id
         self.lock = threading.RLock()
         self.settings = PlatformSettings()
@@ -32,6 +34,26 @@ class Platform:
         self.models: dict[str, ModelTarget] = {}
         self._numbers = itertools.count(1)
         self._scheduled = ScheduledStarts()
+
+    def clock(self) -> float:
+        """Now in seconds; within :meth:`one_moment`, when that began."""
+        moment: float | None = getattr(self._moment, "now", None)
+        return self._clock() if moment is None else moment
+
+    @contextmanager
+    def one_moment(self) -> Iterator[None]:
+        """Everything inside sees the same moment, and exactly what is due by then has taken effect.
+
+        Without this, an execution could end between the two: a reader would see it ended, and nothing yet of
+        what starts at that very time.
+        """
+        with self.lock:
+            self._moment.now = self._clock()
+            try:
+                self.settle()
+                yield
+            finally:
+                self._moment.now = None
 
     def clear(self) -> None:
         """Forget every pool, job, model, start and setting."""
@@ -53,7 +75,7 @@ class Platform:
             return model
 
     def request(self, target: AnyTarget, options: RequestedStart) -> StartResult:
-        """Start as the API does: what others armed for this moment starts right before or right after."""
+        """Start as the API does, with scheduled starts of other users right before or right after."""
         with self.lock:
             self.settle()
             now = self.clock()
@@ -65,13 +87,13 @@ class Platform:
             return start
 
     def start(self, target: AnyTarget, options: RequestedStart, at: float | None = None) -> StartResult:
-        """Start at this moment, or in the past at ``at``, without starts of other users around it."""
+        """Start now, or in the past at ``at``, without starts of other users around it."""
         with self.lock:
             self.settle()
             return self._start(target, options, self.clock() if at is None else at)
 
     def add_past(self, target: AnyTarget, options: RequestedStart, at: float) -> Operation:
-        """Add what was started at ``at``, in the past, beside whatever else was started then or later."""
+        """Add a start at ``at`` in the past, independent of other starts."""
         with self.lock:
             position = QueuePosition(next(self._numbers), self.new_id(), self.new_id(), at, None)
             if isinstance(target, ModelTarget):
@@ -79,13 +101,13 @@ class Platform:
             return target.insert(new_execution(target, options, position))
 
     def arm(self, target: AnyTarget, options: RequestedStart, when: When, seconds: float = 0.0) -> None:
-        """Let another user start after ``seconds``, around the next request, or when ``target`` is idle."""
+        """Schedule another user's start: after ``seconds``, around the next request, or when idle."""
         with self.lock:
             self._scheduled.arm(ScheduledStart(target, options, when, self.clock() + seconds))
             self.settle()
 
     def cancel_job(self, job: JobTarget) -> JobExecution | None:
-        """Cancel what ``job`` runs. Returns the execution, or None if it was idle."""
+        """Cancel the running execution of ``job``. Return it, or None if the job is idle."""
         with self.lock:
             self.settle()
             now = self.clock()
@@ -96,7 +118,7 @@ class Platform:
             return running
 
     def finish(self, target: AnyTarget, outcome: str, seconds: float = 0.0) -> Operation | None:
-        """End what ``target`` runs, ``seconds`` from now, with ``outcome``. None if it was idle."""
+        """End what is running on ``target`` ``seconds`` from now with ``outcome``. None if it is idle."""
         with self.lock:
             self.settle()
             now = self.clock()

@@ -8,14 +8,14 @@ from itertools import pairwise
 from math import inf
 
 SUCCESS = "SUCCESS"
-FAILED_LOADS_END = "FAIL"  # how an execution ends whose own load did not succeed
+FAILED_LOADS_END = "FAIL"  # the end of an execution whose own load did not succeed
 GOOD_LOADS = frozenset({"SUCCESS", "WARNING"})
 
 
 class Phase(Enum):
-    """The phase of an operation at a moment."""
+    """The phase of an operation at a given time."""
 
-    WAITING = "waiting"  # behind another one of the same job or model
+    WAITING = "waiting"  # queued behind another one of the same job or model
     QUEUED = "queued"
     RUNNING = "running"
     ENDED = "ended"
@@ -23,7 +23,7 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class ForcedEnd:
-    """An end that was forced: cancelled, finished or stopped by hand. ``at`` in seconds of the clock."""
+    """A forced end: cancelled, finished or stopped manually. ``at`` in seconds of the clock."""
 
     requested_at: float
     at: float
@@ -32,7 +32,7 @@ class ForcedEnd:
 
 @dataclass(eq=False)
 class Operation:
-    """What one start led to. All times are seconds of the platform's clock."""
+    """The operation of one start. All times are seconds of the platform's clock."""
 
     seq: int
     id: str
@@ -46,7 +46,7 @@ class Operation:
 
     @property
     def begin_at(self) -> float:
-        """When it stops waiting for the one before it. Walks the line from its head, which may be long."""
+        """Return when the operation before it ends. Iterates from the head of a possibly long queue."""
         line: list[Operation] = [self]
         while (ahead := line[-1].after) is not None:
             line.append(ahead)
@@ -57,40 +57,40 @@ class Operation:
 
     @property
     def started_at(self) -> float:
-        """When it runs, its time in the queue over; after the end when it never ran."""
+        """Return when it starts to run, after its time in the queue; after the end if it never ran."""
         return self.begin_at + self.queue_seconds
 
     @property
     def ended_at(self) -> float:
-        """When it ends, as far as is known now; infinite when that hangs on something not started yet."""
+        """Return when it ends, as known now; infinite if it waits for one that is not started yet."""
         return self.end_when_begun(self.begin_at)
 
     def natural_end(self, begin: float) -> float:
-        """When it ends if it begins at ``begin`` and is not ended before."""
+        """Return when it ends if it begins at ``begin`` and is not ended early."""
         return begin + self.queue_seconds + self.run_seconds
 
     def end_when_begun(self, begin: float) -> float:
-        """When it ends if it begins at ``begin``."""
+        """Return when it ends if it begins at ``begin``."""
         natural = self.natural_end(begin)
         return natural if self.forced is None else min(natural, self.forced.at)
 
     @property
     def was_forced(self) -> bool:
-        """Whether the forced end came, at the latest, with the natural one."""
+        """Return whether the forced end came no later than the natural one."""
         return self.forced is not None and self.forced.at <= self.natural_end(self.begin_at)
 
     @property
     def result(self) -> str:
-        """The status after the end."""
+        """Return the status after the end."""
         return self.forced.outcome if self.forced is not None and self.was_forced else self.natural_result
 
     @property
     def natural_result(self) -> str:
-        """The status after an end that was not forced."""
+        """Return the status after an end that was not forced."""
         return self.outcome
 
     def phase(self, at: float) -> Phase:
-        """The phase at ``at``."""
+        """Return the phase at ``at``."""
         if at >= self.ended_at:
             return Phase.ENDED
         if at < self.begin_at:
@@ -98,15 +98,15 @@ class Operation:
         return Phase.QUEUED if at < self.started_at else Phase.RUNNING
 
     def is_ending(self, at: float) -> bool:
-        """Whether its end was asked for and has not come yet."""
+        """Return whether its end was requested and has not come yet."""
         return self.forced is not None and self.forced.requested_at <= at < self.ended_at
 
     def start_shown(self, at: float) -> float | None:
-        """The start date that may be shown at ``at``; None before, and for what never ran."""
+        """Return the start date that may be shown at ``at``; None before it, and if it never ran."""
         return self.started_at if self.started_at <= min(at, self.ended_at) else None
 
     def end_shown(self, at: float) -> float | None:
-        """The end date that may be shown at ``at``."""
+        """Return the end date that may be shown at ``at``."""
         return self.ended_at if at >= self.ended_at else None
 
 
@@ -123,7 +123,7 @@ class LoadOperation(Operation):
 
 @dataclass(frozen=True)
 class InnerLoadStep:
-    """A load that is a step of a data job. ``awaited``: the job reports its end only after the load's."""
+    """A load inside a data job. ``awaited``: the job ends only after the load."""
 
     model_id: str
     tables: tuple[str, ...]
@@ -132,7 +132,7 @@ class InnerLoadStep:
 
 @dataclass(eq=False)
 class JobExecution(Operation):
-    """One execution of a data job. ``item_id`` is what ``latestExecutionItemId`` shows."""
+    """One execution of a data job. ``item_id``: its ``latestExecutionItemId``."""
 
     job_id: str = ""
     mode: str = "FULL"
@@ -142,13 +142,13 @@ class JobExecution(Operation):
 
     @property
     def load_at(self) -> float | None:
-        """When the load inside it starts; None without one, or when the job fails before it."""
+        """Return when the load inside it starts; None without one, or if the job fails before it."""
         if self.inner is None or self.outcome != SUCCESS:
             return None
         return self.started_at + self.run_seconds
 
     def natural_end(self, begin: float) -> float:
-        """The end of its own work, or of the load inside it when that is awaited."""
+        """Return the end of its own work, or of the load inside it if that is awaited."""
         own = super().natural_end(begin)
         if self.inner is None or not self.inner.awaited or self.outcome != SUCCESS:
             return own
@@ -156,7 +156,7 @@ class JobExecution(Operation):
 
     @property
     def natural_result(self) -> str:
-        """Its outcome, or FAIL when the load that it awaits did not succeed."""
+        """Return its outcome, or FAIL if the load that it awaits did not succeed."""
         awaited = self.inner is not None and self.inner.awaited and self.load is not None
         if awaited and self.load is not None and self.load.result not in GOOD_LOADS:
             return FAILED_LOADS_END

@@ -1,4 +1,4 @@
-"""Reads the query parameters and the JSON body of a request. A bad value is a BadRequestError: 400."""
+"""Reads the query parameters and the JSON body of a request. An invalid value is a BadRequestError: 400."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ MAX_DIGITS = 9  # of a whole number in a query
 
 
 class BadRequestError(Exception):
-    """A parameter or a body that the API does not accept. The text is the detail of the answer."""
+    """An invalid parameter or body. The text is the ``detail`` of the response."""
 
 
 def parse_json(text: bytes) -> Any:
-    """The value of a JSON text. Raises ValueError for everything else, and for more than 200 levels."""
+    """Parse a JSON text. Raises ValueError for other texts, and for more than 200 levels."""
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as problem:
@@ -26,7 +26,7 @@ def parse_json(text: bytes) -> Any:
 
 
 def json_body(body: bytes) -> Any:
-    """The JSON value of a request's body."""
+    """Return the JSON value of a request's body."""
     try:
         return parse_json(body)
     except ValueError as problem:
@@ -34,7 +34,7 @@ def json_body(body: bytes) -> Any:
 
 
 def flag(query: Mapping[str, str], name: str, *, default: bool) -> bool:
-    """A parameter that is ``true`` or ``false`` in any case of letters."""
+    """Read a parameter that is ``true`` or ``false`` in upper or lower case."""
     value = query.get(name, str(default)).lower()
     if value not in {"true", "false"}:
         raise BadRequestError(f"Parameter '{name}' must be true or false.")
@@ -42,7 +42,7 @@ def flag(query: Mapping[str, str], name: str, *, default: bool) -> bool:
 
 
 def number(query: Mapping[str, str], name: str, *, default: int, minimum: int = 0) -> int:
-    """A parameter that is a whole number, ``minimum`` or more, of 9 digits at most."""
+    """Read a whole number of at most 9 digits, at least ``minimum``."""
     text = query.get(name, str(default))
     if not (text.isascii() and text.isdecimal()) or len(text) > MAX_DIGITS or int(text) < minimum:
         raise BadRequestError(f"Parameter '{name}' must be a whole number, {minimum} or more.")
@@ -50,7 +50,7 @@ def number(query: Mapping[str, str], name: str, *, default: int, minimum: int = 
 
 
 def choice(query: Mapping[str, str], name: str, options: Iterable[str], *, default: str) -> str:
-    """A parameter that is one of ``options``."""
+    """Read a parameter that is one of ``options``."""
     value = query.get(name, default)
     if value not in options:
         raise BadRequestError(f"Parameter '{name}' must be one of {', '.join(options)}.")
@@ -58,7 +58,7 @@ def choice(query: Mapping[str, str], name: str, options: Iterable[str], *, defau
 
 
 def choices(query: Mapping[str, str], name: str, options: Iterable[str]) -> frozenset[str]:
-    """A parameter that lists some of ``options``, separated by commas; all of them when it is missing."""
+    """Read a comma-separated list of some ``options``; all of them if the parameter is missing."""
     values = query[name].split(",") if name in query else list(options)
     if not set(values) <= set(options):
         raise BadRequestError(f"Parameter '{name}' must be some of {', '.join(options)}.")

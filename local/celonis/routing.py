@@ -1,4 +1,4 @@
-"""A request as the calls see it, and the routes that lead to a call by its name."""
+"""An authenticated request, and the routes to the calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from local.celonis.answers import ApiResponse
 
 @dataclass(frozen=True)
 class ApiRequest:
-    """One request whose caller is known and allowed. ``params`` come from the path."""
+    """One request of an authenticated and authorized caller. ``params`` come from the path."""
 
     params: dict[str, str]
     query: dict[str, str] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class RequestTarget:
 
 
 def read_target(text: str) -> RequestTarget | None:
-    """The target in its forms ``/path?query``, ``http://host/path?query`` and ``*``; None for any other."""
+    """Parse ``/path?query``, ``http://host/path?query`` or ``*``; return None for any other target."""
     if text.startswith("/"):
         path, _, query = text.partition("#")[0].partition("?")
         return RequestTarget(path, query)
@@ -47,7 +47,7 @@ Handler = Callable[[ApiRequest], ApiResponse]
 
 @dataclass(frozen=True)
 class ApiRoute:
-    """A call: its name, method, path pattern, and whether Celonis documents it."""
+    """The route of a call: name, method, path pattern, and whether Celonis documents it."""
 
     call: str
     method: str
@@ -57,14 +57,14 @@ class ApiRoute:
 
 
 def route(call: str, method: str, path: str, handler: Handler, *, documented: bool = True) -> ApiRoute:
-    """A route for ``path``, in which ``{name}`` matches one segment."""
+    """Return a route for ``path``, in which ``{name}`` matches one segment."""
     pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
     return ApiRoute(call, method, re.compile(f"^{pattern}$"), handler, documented)
 
 
 @dataclass(frozen=True)
 class RouteMatch:
-    """Where a path leads. Without a route: ``allowed`` holds the methods that the path knows, if any."""
+    """The result of routing. Without a route, ``allowed`` holds the methods of the path, if any."""
 
     route: ApiRoute | None
     params: dict[str, str]
@@ -72,14 +72,14 @@ class RouteMatch:
 
 
 def find(routes: list[ApiRoute], method: str, path: str) -> RouteMatch:
-    """The route of ``method`` and ``path``. HEAD has the route of GET."""
-    wanted = "GET" if method == "HEAD" else method
+    """Return the route of ``method`` and ``path``. HEAD has the route of GET."""
+    effective_method = "GET" if method == "HEAD" else method
     allowed: list[str] = []
     for one in routes:
-        found = one.pattern.match(path)
-        if found is None:
+        match = one.pattern.match(path)
+        if match is None:
             continue
-        if one.method == wanted:
-            return RouteMatch(one, found.groupdict())
+        if one.method == effective_method:
+            return RouteMatch(one, match.groupdict())
         allowed.append(one.method)
     return RouteMatch(None, {}, tuple(allowed))

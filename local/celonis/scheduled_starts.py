@@ -24,14 +24,14 @@ class ScheduledStart:
 
 
 class ScheduledStarts:
-    """The scheduled starts. The platform takes the next one that is due and applies it."""
+    """The scheduled starts. The platform takes the next due one and applies it."""
 
     def __init__(self) -> None:
         self._loading: list[JobExecution] = []
         self._armed: list[ScheduledStart] = []
 
     def expect_load(self, execution: JobExecution) -> None:
-        """Note that ``execution`` will start the load inside it, if it has one and gets that far."""
+        """Schedule the load inside ``execution``, if it has one and reaches it."""
         if execution.load_at is not None:
             self._loading.append(execution)
 
@@ -40,13 +40,13 @@ class ScheduledStarts:
         self._armed.append(scheduled)
 
     def take_around(self, target: JobTarget | ModelTarget, when: When) -> list[ScheduledStart]:
-        """Take out what was armed for right before or right after the next start on ``target``."""
+        """Remove and return the starts scheduled right before or right after the next start on ``target``."""
         taken = [one for one in self._armed if one.target is target and one.when == when]
         self._armed = [one for one in self._armed if one not in taken]
         return taken
 
     def take_due(self, now: float) -> tuple[float, JobExecution | ScheduledStart] | None:
-        """Take out the oldest thing that is due by ``now``, with its time; None when nothing is."""
+        """Remove and return the oldest start that is due by ``now``, with its time; None if there is none."""
         self._loading = [one for one in self._loading if not _ended_before_load(one)]
         expected: list[tuple[float, JobExecution | ScheduledStart]] = [*self._loads(), *self._starts(now)]
         due = [(at, one) for at, one in expected if at <= now]

@@ -1,4 +1,4 @@
-"""What the public SDK calls beyond that: who signs in, pools, jobs and models, logs, the load history."""
+"""Further calls of the public SDK: caller, pools, jobs and models, logs, the load history."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ PERMISSIONS = [
 
 
 class SdkCalls(CallHandlers):
-    """Handlers of the calls that only the SDK documents, by being public."""
+    """Handlers of the calls that only the public SDK shows."""
 
     def __init__(self, platform: Platform, calls: ProductCalls) -> None:
         super().__init__(platform)
         self._calls = calls
 
     def routes(self) -> list[ApiRoute]:
-        """The calls by name."""
+        """Return the calls by name."""
         pool = "/integration/api/pools/{pool}"
         model = pool + "/data-models/{model}"
-        found = [
+        table = [
             ("user", "GET", "/api/cloud", lambda _: as_json(USER)),
             ("permissions", "GET", "/api/cloud/permissions", lambda _: as_json(PERMISSIONS)),
             ("team", "GET", "/api/team", lambda _: as_json(TEAM)),
@@ -52,7 +52,7 @@ class SdkCalls(CallHandlers):
             ("execution_log", "GET", f"{pool}/logs/executions/detail", self.show_execution_log),
             ("executions", "GET", pool + "/logs/{job}/executions", self.show_executions),
         ]
-        return [route(call, method, path, handler, documented=False) for call, method, path, handler in found]
+        return [route(call, method, path, handler, documented=False) for call, method, path, handler in table]
 
     def show_pools(self, _: ApiRequest) -> ApiResponse:
         """All pools."""
@@ -88,7 +88,7 @@ class SdkCalls(CallHandlers):
         return as_json([{**record, "partialLoad": bool(tables), "disabled": False}])
 
     def execute(self, request: ApiRequest) -> ApiResponse:
-        """Start a job the older way, with the mode in the body."""
+        """Start a job with the older call, with the mode in the body."""
         job = self.job(request)
         body = parameters.json_body(request.body)
         return self._calls.start_job(job, body.get("mode") if isinstance(body, dict) else None)
@@ -96,15 +96,15 @@ class SdkCalls(CallHandlers):
     def show_models(self, request: ApiRequest) -> ApiResponse:
         """The models of a pool."""
         pool_id = self.pool(request)
-        found = [one for one in self.platform.models.values() if one.pool_id == pool_id and not one.is_gone]
-        return as_json([_model_record(one) for one in found])
+        models = [one for one in self.platform.models.values() if one.pool_id == pool_id and not one.is_gone]
+        return as_json([_model_record(one) for one in models])
 
     def show_model(self, request: ApiRequest) -> ApiResponse:
         """One model."""
         return as_json(_model_record(self.model(request)))
 
     def show_tables(self, request: ApiRequest) -> ApiResponse:
-        """The tables of a model, the older way."""
+        """The tables of a model, with the older call."""
         return self._calls.show_tables(request)
 
     def show_table(self, request: ApiRequest) -> ApiResponse:
@@ -116,14 +116,14 @@ class SdkCalls(CallHandlers):
         raise UnknownObjectError
 
     def load(self, request: ApiRequest) -> ApiResponse:
-        """Load a model the older way; ``forceComplete=false`` loads from the cache."""
+        """Load a model with the older call; ``forceComplete=false`` loads from the cache."""
         complete = parameters.flag(request.query, "forceComplete", default=True)
         return self._calls.start_load(
             self.model(request), RequestedStart(kind="COMPLETE" if complete else "FROM_CACHE")
         )
 
     def show_load_history(self, request: ApiRequest) -> ApiResponse:
-        """The current load, the live data model and the loads before."""
+        """The current load, the live data model and earlier loads."""
         model, now = self.model(request), self.platform.clock()
         moment = model.moment_of("list", now)
         loads = [
@@ -148,7 +148,7 @@ class SdkCalls(CallHandlers):
         return as_json([views.job_status_record(job, now, self.dates) for job in jobs])
 
     def show_executions(self, request: ApiRequest) -> ApiResponse:
-        """The executions of a job in pages, newest first unless its setup says otherwise."""
+        """The executions of a job in pages, newest first by default."""
         job = self.job(request)
         items = views.execution_items(job, self.platform.clock(), self.dates)
         return as_json(task_logs.page("executionItems", items, request.query))
@@ -181,7 +181,7 @@ class SdkCalls(CallHandlers):
 
 
 def _average_times(model: ModelTarget, now: float) -> list[views.Record]:
-    """Milliseconds by type of load, of those that succeeded."""
+    """Return the mean milliseconds of successful loads by type."""
     took: dict[str, list[float]] = {}
     for load in model.operations:
         if load.phase(now) is Phase.ENDED and load.result in GOOD_LOADS:

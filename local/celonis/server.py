@@ -24,9 +24,9 @@ from local.celonis.tls import make_certificate
 class CelonisSimulator:
     """A Celonis team on this machine. Serves between ``start`` and ``stop``, or inside a ``with`` block.
 
-    ``port`` and ``control_port`` of 0 choose free ones. ``clock`` gives seconds since the epoch; every
-    duration but the delays of faults is counted on it. ``url`` and ``control_url`` are known from the
-    beginning; ``ca_path`` is the certificate to trust, or None without TLS.
+    ``port`` and ``control_port`` of 0 choose free ones. ``clock`` gives seconds since the epoch; all
+    durations except delays of faults use it. ``url`` and ``control_url`` are known before ``start``;
+    ``ca_path`` is the certificate to trust, or None without TLS.
     """
 
     def __init__(

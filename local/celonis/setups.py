@@ -1,4 +1,4 @@
-"""How a job, a model and the platform as a whole behave: every open question of the API is a field here."""
+"""The behaviour of jobs, models and the platform; every open question about the API is a field."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ASPECTS = ("status", "ids", "dates", "list")
 
 
 def no_staleness() -> dict[str, float]:
-    """Each aspect of a record with the seconds for which a start stays invisible in it."""
+    """Return each aspect of a record with the seconds for which a start is invisible in it."""
     return dict.fromkeys(ASPECTS, 0.0)
 
 
@@ -30,7 +30,7 @@ class TableSetup:
 
 @dataclass(frozen=True)
 class Setup:
-    """What jobs and models have in common. Durations and outcomes hold for starts from now on; seconds."""
+    """The common fields of jobs and models. Durations (seconds) and outcomes apply to later starts."""
 
     seconds: float = 3.0
     queue_seconds: float = 0.0
@@ -47,7 +47,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class JobSetup(Setup):
-    """How a data job behaves."""
+    """The behaviour of a data job."""
 
     full_seconds: float | None = None
     delta_seconds: float | None = None
@@ -61,7 +61,7 @@ class JobSetup(Setup):
     cancel_ignored: bool = False
     cancel_stops_load: bool = False
     cancel_clears_queue: bool = False
-    cancel_at_rest_status: int = 200
+    cancel_idle_status: int = 200
     loads_model: str | None = None
     loads_tables: tuple[str, ...] = ()
     success_before_load: bool = False
@@ -76,14 +76,14 @@ class JobSetup(Setup):
     log_order: LogOrder = "errors_first"
 
     def run_seconds(self, mode: str) -> float:
-        """How long an execution in ``mode`` runs."""
+        """Return the duration of an execution in ``mode``."""
         own = self.full_seconds if mode == "FULL" else self.delta_seconds
         return self.seconds if own is None else own
 
 
 @dataclass(frozen=True)
 class ModelSetup(Setup):
-    """How a data model behaves."""
+    """The behaviour of a data model."""
 
     seconds: float = 2.0
     complete_seconds: float | None = None
@@ -100,7 +100,7 @@ class ModelSetup(Setup):
     tables: tuple[TableSetup, ...] = ()
 
     def run_seconds(self, kind: str) -> float:
-        """How long a load of ``kind`` (COMPLETE, PARTIAL, FROM_CACHE) runs."""
+        """Return the duration of a load of ``kind`` (COMPLETE, PARTIAL, FROM_CACHE)."""
         own = {
             "COMPLETE": self.complete_seconds,
             "PARTIAL": self.partial_seconds,
@@ -111,7 +111,7 @@ class ModelSetup(Setup):
 
 @dataclass(frozen=True)
 class RateLimitSetup:
-    """``requests`` answered in every window of ``seconds``; the next ones get 429."""
+    """``requests`` are answered in every window of ``seconds``; further ones get 429."""
 
     requests: int = 100_000
     seconds: float = 60.0
@@ -119,7 +119,7 @@ class RateLimitSetup:
 
 @dataclass(frozen=True)
 class PlatformSettings:
-    """How the platform as a whole behaves."""
+    """The behaviour of the platform."""
 
     dates: Literal["epoch_ms", "iso"] = "epoch_ms"
     not_served: tuple[str, ...] = ()

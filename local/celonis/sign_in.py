@@ -1,6 +1,6 @@
-"""Signing in: OAuth clients, application keys, API keys, and the tokens that were handed out.
+"""Authentication: OAuth clients, application keys, API keys, and issued tokens.
 
-No credential ever leaves this module; others learn its kind and the number of the token.
+No credential leaves this module; others see its kind and the number of the token.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from local.celonis.setups import PlatformSettings
 
 @dataclass(frozen=True, repr=False)
 class Credentials:
-    """What the platform accepts."""
+    """The credentials that the platform accepts."""
 
     client_id: str = world.CLIENT_ID
     client_secret: str = world.CLIENT_SECRET
@@ -29,7 +29,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. ``kind``: oauth, app_key, api_key, none or refused; ``token``: the number of the token."""
+    """The caller. ``kind``: oauth, app_key, api_key, none or refused; ``token``: the number of the token."""
 
     kind: str
     token: int | None = None
@@ -49,7 +49,7 @@ class _IssuedToken:
 
 
 class SignIn:
-    """The token endpoint's memory. Times are seconds of the clock handed in."""
+    """The state of the token endpoint. Times are seconds of the given clock."""
 
     def __init__(self, clock: Callable[[], float], new_token: Callable[[], str]) -> None:
         self.credentials = Credentials()
@@ -60,22 +60,22 @@ class SignIn:
 
     @property
     def valid_tokens(self) -> int:
-        """How many tokens are valid now."""
+        """Return how many tokens are valid now."""
         return sum(1 for token in self._tokens.values() if self._clock() < token.dies_at)
 
     def clear(self) -> None:
-        """Back to the default credentials, without any token."""
+        """Reset to the default credentials, without any token."""
         self.credentials = Credentials()
         self._tokens = {}
 
     def revoke_all(self) -> int:
-        """Make every token invalid at once. Returns how many there were."""
+        """Revoke all tokens. Return how many there were."""
         count = self.valid_tokens
         self._tokens = {}
         return count
 
     def caller(self, authorization: str | None) -> Caller:
-        """Who sent this ``Authorization`` header."""
+        """Return the caller of this ``Authorization`` header."""
         if not authorization:
             return Caller("none")
         scheme, _, value = authorization.partition(" ")
@@ -97,18 +97,20 @@ class SignIn:
         if presented is None:
             return refusal(400, "oauth", "invalid_request")
         method, client_id, secret = presented
-        known = _same(client_id, self.credentials.client_id) and _same(secret, self.credentials.client_secret)
-        if not known or method not in settings.client_auth_methods:
+        is_client = _same(client_id, self.credentials.client_id) and _same(
+            secret, self.credentials.client_secret
+        )
+        if not is_client or method not in settings.client_auth_methods:
             return refusal(401, settings.token_refusal_shape)
         return self._answer(tuple(form.get("scope", "").split()), settings)
 
-    def _answer(self, wanted: tuple[str, ...], settings: PlatformSettings) -> ApiResponse:
-        if not wanted or not set(wanted) <= set(self.credentials.scopes):
+    def _answer(self, requested: tuple[str, ...], settings: PlatformSettings) -> ApiResponse:
+        if not requested or not set(requested) <= set(self.credentials.scopes):
             if settings.wrong_scope == "token_400":
                 return refusal(400, "oauth", "invalid_scope")
             if settings.wrong_scope == "token_403":
                 return refusal(403, "oauth", "invalid_scope")
-        granted = tuple(scope for scope in wanted if scope in self.credentials.scopes)
+        granted = tuple(scope for scope in requested if scope in self.credentials.scopes)
         lives = settings.token_lives_seconds
         self._handed_out += 1
         text = self._new_token()
@@ -123,7 +125,7 @@ class SignIn:
 def _client(
     authorization: str | None, form: dict[str, str], decode: Callable[[str], str]
 ) -> tuple[str, str, str] | None:
-    """The method, the id and the secret that a client presents; None when unreadable or both at once."""
+    """Return method, id and secret of a client; None if they are unreadable or sent in both ways."""
     scheme, _, value = (authorization or "").partition(" ")
     in_body = "client_id" in form and "client_secret" in form
     if scheme.lower() != "basic":
@@ -137,5 +139,5 @@ def _client(
     return ("client_secret_basic", decode(user), decode(password)) if colon else None
 
 
-def _same(given: str, known: str) -> bool:
-    return hmac.compare_digest(given.encode(), known.encode())
+def _same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode(), expected.encode())

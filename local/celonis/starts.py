@@ -1,4 +1,4 @@
-"""What it means to start something: the options, what it led to, and the works built from it."""
+"""Starts: the request, its result, and the operation built from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ API = "api"
 
 @dataclass(frozen=True)
 class RequestedStart:
-    """A request to start something. ``mode`` counts for jobs, ``kind`` and ``tables`` for models.
+    """A request to start a job or load. ``mode`` is for jobs, ``kind`` and ``tables`` for models.
 
     ``seconds`` and ``outcome`` override the setup for this one start.
     """
@@ -29,7 +29,7 @@ class RequestedStart:
 
 @dataclass(frozen=True)
 class StartResult:
-    """What a request led to. ``operation`` is what was started, or what is running if nothing was."""
+    """The result of a request. ``operation``: what was started, or else what is running."""
 
     effect: Effect
     operation: Operation
@@ -37,7 +37,7 @@ class StartResult:
 
 @dataclass(frozen=True)
 class QueuePosition:
-    """A new operation: its number, its ids, when it was requested (seconds), and what it waits for."""
+    """A new operation: number, ids, time of the request (seconds), and the operation that it waits for."""
 
     seq: int
     id: str
@@ -47,7 +47,7 @@ class QueuePosition:
 
 
 def new_execution(job: JobTarget, options: RequestedStart, position: QueuePosition) -> JobExecution:
-    """The execution of ``job`` that ``request`` asks for, as its setup says now."""
+    """Return the execution of ``job`` for ``request``, with its current setup."""
     setup = job.setup
     inner = None
     if setup.loads_model is not None:
@@ -69,7 +69,7 @@ def new_execution(job: JobTarget, options: RequestedStart, position: QueuePositi
 
 
 def new_load(model: ModelTarget, options: RequestedStart, position: QueuePosition) -> LoadOperation:
-    """The load of ``model`` that ``request`` asks for, as its setup says now."""
+    """Return the load of ``model`` for ``request``, with its current setup."""
     setup = model.setup
     return LoadOperation(
         seq=position.seq,

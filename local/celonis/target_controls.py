@@ -1,4 +1,4 @@
-"""The controls of jobs and models: how they behave, and what others start, cancel or end on them."""
+"""The controls of jobs and models: their setup, and starts, cancels and ends by other users."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ OTHER_USER = "another user"
 
 
 class TargetControls:
-    """Handlers for ``/jobs`` and ``/models``. They raise FieldError, or LookupError for the unknown."""
+    """Handlers for ``/jobs`` and ``/models``. They raise FieldError, and LookupError for an unknown id."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
 
     def handlers(self) -> Handlers:
-        """Method, path and handler of every control."""
+        """Return method, path and handler of every control."""
         shared: Handlers = []
         for path in ("/jobs/{job}", "/models/{model}"):
             shared += [
@@ -46,11 +46,11 @@ class TargetControls:
         ]
 
     def jobs(self) -> list[dict[str, Any]]:
-        """Every job as the controls show it."""
+        """Return every job as the controls show it."""
         return [self._show(job) for job in self._platform.jobs.values()]
 
     def models(self) -> list[dict[str, Any]]:
-        """Every model as the controls show it."""
+        """Return every model as the controls show it."""
         return [self._show(model) for model in self._platform.models.values()]
 
     def _target(self, request: ApiRequest) -> JobTarget | ModelTarget:
@@ -77,7 +77,7 @@ class TargetControls:
             "name": target.name,
             "is_gone": target.is_gone,
             "setup": asdict(target.setup),
-            "under_way": [ledger.describe(operation, now) for operation in target.busy(now)],
+            "running": [ledger.describe(operation, now) for operation in target.busy(now)],
             "started": len(target.operations),
         }
 
@@ -92,12 +92,12 @@ class TargetControls:
 
     def _check_load_inside(self, changes: Mapping[str, Any], setup: JobSetup) -> None:
         model_id = changes.get("loads_model", setup.loads_model)
-        wanted = changes.get("loads_tables", setup.loads_tables)
+        table_ids = changes.get("loads_tables", setup.loads_tables)
         model = self._platform.models.get(model_id) if model_id is not None else None
         if model_id is not None and model is None:
             raise FieldError("loads_model", "must be the id of a model")
-        known = {table.id for table in model.setup.tables} if model is not None else set()
-        if set(wanted) - known:
+        existing = {table.id for table in model.setup.tables} if model is not None else set()
+        if set(table_ids) - existing:
             raise FieldError("loads_tables", "must be ids of tables of the model that the job loads")
 
     def _delete(self, request: ApiRequest) -> Any:
@@ -106,64 +106,66 @@ class TargetControls:
         return self._show(target)
 
     def _finish(self, request: ApiRequest) -> Any:
-        given = read(parse(request.body), knobs.FINISH)
+        fields = read(parse(request.body), knobs.FINISH)
         target = self._target(request)
         operation = self._platform.finish(
-            target, given.get("outcome", "SUCCESS"), given.get("in_seconds", 0.0)
+            target, fields.get("outcome", "SUCCESS"), fields.get("in_seconds", 0.0)
         )
         return {"ended": None if operation is None else operation.id}
 
     def _stale(self, request: ApiRequest) -> Any:
-        given = read(parse(request.body), knobs.STALE_READS)
+        fields = read(parse(request.body), knobs.STALE_READS)
         target = self._target(request)
-        chosen = dict.fromkeys(given.get("aspects", ASPECTS), given.get("reads", 1))
+        chosen = dict.fromkeys(fields.get("aspects", ASPECTS), fields.get("reads", 1))
         target.stale_reads = {**target.stale_reads, **chosen}
         return {"stale_reads": target.stale_reads}
 
     def _add_job(self, request: ApiRequest) -> Any:
-        given, pool_id = self._new(request, knobs.JOB)
-        self._check_load_inside(given, JobSetup())
-        name = given.pop("name")
-        return self._show(self._platform.add_job(self._platform.new_id(), pool_id, name, JobSetup(**given)))
+        fields, pool_id = self._new(request, knobs.JOB)
+        self._check_load_inside(fields, JobSetup())
+        name = fields.pop("name")
+        return self._show(self._platform.add_job(self._platform.new_id(), pool_id, name, JobSetup(**fields)))
 
     def _add_model(self, request: ApiRequest) -> Any:
-        given, pool_id = self._new(request, knobs.MODEL)
-        name = given.pop("name")
+        fields, pool_id = self._new(request, knobs.MODEL)
+        name = fields.pop("name")
         return self._show(
-            self._platform.add_model(self._platform.new_id(), pool_id, name, ModelSetup(**given))
+            self._platform.add_model(self._platform.new_id(), pool_id, name, ModelSetup(**fields))
         )
 
     def _new(self, request: ApiRequest, readers: Mapping[str, Reader]) -> tuple[dict[str, Any], str]:
-        given = read(parse(request.body), {**readers, "pool_id": text})
-        if "name" not in given:
+        fields = read(parse(request.body), {**readers, "pool_id": text})
+        if "name" not in fields:
             raise FieldError("name", "is needed")
-        pool_id = given.pop("pool_id", next(iter(self._platform.pools)))
+        pool_id = fields.pop("pool_id", next(iter(self._platform.pools)))
         if pool_id not in self._platform.pools:
             raise FieldError("pool_id", "must be the id of a pool")
-        return given, pool_id
+        return fields, pool_id
 
     def _start_job(self, request: ApiRequest) -> Any:
-        job, given = self._job(request), read(parse(request.body), knobs.JOB_START)
-        return self._other_user_starts(job, given, mode=given.get("mode", "FULL"))
+        job, fields = self._job(request), read(parse(request.body), knobs.JOB_START)
+        return self._other_user_starts(job, fields, mode=fields.get("mode", "FULL"))
 
     def _start_load(self, request: ApiRequest) -> Any:
-        model, given = self._model(request), read(parse(request.body), knobs.MODEL_START)
-        tables = given.get("tables", ())
+        model, fields = self._model(request), read(parse(request.body), knobs.MODEL_START)
+        tables = fields.get("tables", ())
         if set(tables) - {table.id for table in model.setup.tables}:
             raise FieldError("tables", "must be ids of tables of the model")
-        kind = given.get("type", "PARTIAL" if tables else "COMPLETE")
-        return self._other_user_starts(model, given, kind=kind, tables=tables)
+        kind = fields.get("type", "PARTIAL" if tables else "COMPLETE")
+        return self._other_user_starts(model, fields, kind=kind, tables=tables)
 
     def _other_user_starts(
-        self, target: JobTarget | ModelTarget, given: Mapping[str, Any], **wanted: Any
+        self, target: JobTarget | ModelTarget, fields: Mapping[str, Any], **start_options: Any
     ) -> Any:
-        by = given.get("by", OTHER_USER)
-        options = RequestedStart(by=by, seconds=given.get("seconds"), outcome=given.get("outcome"), **wanted)
-        if "ago" in given:
-            return self._other_user_started(target, options, given["ago"])
-        when = given.get("when", "in" if "in_seconds" in given else "now")
+        by = fields.get("by", OTHER_USER)
+        options = RequestedStart(
+            by=by, seconds=fields.get("seconds"), outcome=fields.get("outcome"), **start_options
+        )
+        if "ago" in fields:
+            return self._other_user_started(target, options, fields["ago"])
+        when = fields.get("when", "in" if "in_seconds" in fields else "now")
         if when != "now":
-            self._platform.arm(target, options, when, given.get("in_seconds", 0.0))
+            self._platform.arm(target, options, when, fields.get("in_seconds", 0.0))
             return {"armed": when}
         start = self._platform.start(target, options)
         return {

@@ -1,4 +1,4 @@
-"""A job or a model with all the work that was ever started on it, and what a reader may see of it."""
+"""A job or model with all its operations, and what a reader may see of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ S = TypeVar("S", bound=Setup)
 
 @dataclass(frozen=True)
 class ReadMoment:
-    """A moment that a reader is shown, and the number of the first start that is hidden from it."""
+    """The time whose state a reader sees, and the number of the first start that is hidden."""
 
     at: float
     below: float = inf
@@ -24,7 +24,7 @@ class ReadMoment:
 
 @dataclass(eq=False)
 class StartTarget(Generic[W, S]):
-    """The works of one job or model. Times in seconds of the platform's clock."""
+    """The operations of one job or model. Times in seconds of the platform's clock."""
 
     id: str
     pool_id: str
@@ -32,10 +32,10 @@ class StartTarget(Generic[W, S]):
     setup: S
     operations: list[W] = field(default_factory=list)
     stale_reads: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ASPECTS, 0))
-    is_gone: bool = False  # deleted on the platform; what was started on it stays in the ledger
+    is_gone: bool = False  # deleted on the platform; its operations stay in the ledger
 
     def busy(self, now: float) -> list[W]:
-        """What is running or queued, oldest first. One pass, because a queue may be long."""
+        """Return the running and queued operations, oldest first. One pass, because a queue may be long."""
         ends: dict[Operation, float] = {}
         for operation in self.operations:
             begin = (
@@ -47,29 +47,29 @@ class StartTarget(Generic[W, S]):
         return [operation for operation in self.operations if now < ends[operation]]
 
     def running(self, now: float) -> W | None:
-        """The running one; the newest if there are several."""
+        """Return the running operation; the newest if there are several."""
         current = [operation for operation in self.busy(now) if operation.phase(now) is not Phase.WAITING]
         return current[-1] if current else None
 
     def add(self, operation: W) -> W:
-        """Append ``operation``; the one-off stale reads that every start brings count from here."""
+        """Append ``operation``, and reset the stale reads that follow a start."""
         self.operations.append(operation)
         if self.setup.stale_reads:
             self.stale_reads = dict.fromkeys(ASPECTS, self.setup.stale_reads)
         return operation
 
     def insert(self, operation: W) -> W:
-        """Add ``operation`` where it belongs by its time."""
+        """Insert ``operation`` by its time."""
         self.operations.append(operation)
         self.operations.sort(key=lambda one: one.requested_at)
         return operation
 
     def end(self, operation: Operation, now: float, seconds: float, outcome: str) -> None:
-        """Force ``operation`` to end ``seconds`` from now with ``outcome``, unless it ends before."""
+        """End ``operation`` ``seconds`` from now with ``outcome``, unless it ends before."""
         operation.forced = ForcedEnd(requested_at=now, at=now + seconds, outcome=outcome)
 
     def moment_of(self, aspect: str, now: float) -> ReadMoment:
-        """What a reader is shown of ``aspect`` now; a one-off stale read is used up by it."""
+        """Return the moment that a reader sees of ``aspect`` now; this uses up one stale read."""
         hidden = [
             operation
             for operation in self.operations
@@ -81,7 +81,7 @@ class StartTarget(Generic[W, S]):
         return ReadMoment(hidden[0].requested_at, hidden[0].seq) if hidden else ReadMoment(now)
 
     def visible(self, moment: ReadMoment) -> list[W]:
-        """The works that were there at ``moment_of``, waiting ones included, oldest first."""
+        """Return the operations visible at ``moment_of``, including queued ones, oldest first."""
         return [
             operation
             for operation in self.operations
@@ -89,7 +89,7 @@ class StartTarget(Generic[W, S]):
         ]
 
     def shown(self, moment: ReadMoment) -> W | None:
-        """The one whose state the record shows: the running one, else the newest that began."""
+        """Return the operation that the record shows: the running one, else the newest that began."""
         begun = [
             operation
             for operation in self.visible(moment)
@@ -100,7 +100,7 @@ class StartTarget(Generic[W, S]):
         return chosen[-1] if chosen else None
 
     def newest_ended(self, moment: ReadMoment) -> W | None:
-        """The one that ended last among those visible at ``moment_of``."""
+        """Return the operation that ended last among those visible at ``moment_of``."""
         ended = [operation for operation in self.visible(moment) if operation.ended_at <= moment.at]
         return max(ended, key=lambda operation: (operation.ended_at, operation.seq), default=None)
 
@@ -109,16 +109,16 @@ class StartTarget(Generic[W, S]):
         return operation.begin_at
 
     def change(self, **changes: Any) -> None:
-        """Replace fields of the setup; works that were started before keep what they started with."""
+        """Replace fields of the setup; earlier operations keep their setup."""
         self.setup = dataclasses.replace(self.setup, **changes)
 
 
 class JobTarget(StartTarget[JobExecution, JobSetup]):
-    """A data job. Its record shows it as soon as it is queued."""
+    """A data job. Its record shows an execution as soon as it is queued."""
 
 
 class ModelTarget(StartTarget[LoadOperation, ModelSetup]):
-    """A data model. A load has no state before it runs, so its record shows it from then on."""
+    """A data model. Its record shows a load as soon as it runs."""
 
     def began_at(self, operation: LoadOperation) -> float:
         """When the record begins to show ``operation``."""

@@ -1,4 +1,4 @@
-"""The tasks of an execution and what they logged: one failed task with its errors among ordinary noise."""
+"""The tasks of an execution and their logs: one failed task with its errors among ordinary lines."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ TASKS = (
     ("Clean up and join", "TRANSFORMATION"),
     ("Build activities", "TRANSFORMATION"),
 )
-FAILING = 1  # the task that fails when the job does
+FAILING = 1  # the task that fails if the job fails
 PAGE = 100
 TYPES = ("SCHEDULE", "JOB", "TASK", "STEP")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def execution_type(query: Mapping[str, str]) -> str:
-    """The parameter ``type``: which executions are listed, or whose log."""
+    """Return the parameter ``type``: the kind of executions or logs."""
     return parameters.choice(query, "type", TYPES, default="TASK")
 
 
 def task_id(job: JobTarget, name: str) -> str:
-    """The id of a task: the same in every execution."""
+    """Return the id of a task, which is the same in every execution."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{job.id}/{name}"))
 
 
 def tasks(job: JobTarget) -> list[views.Record]:
-    """The tasks of a job."""
+    """Return the tasks of a job."""
     return [
         {
             "id": task_id(job, name),
@@ -50,7 +50,7 @@ def tasks(job: JobTarget) -> list[views.Record]:
 
 
 def task_items(job: JobTarget, execution: JobExecution, now: float, form: str) -> list[views.Record]:
-    """The tasks of one execution with their status."""
+    """Return the tasks of one execution with their status."""
     items = []
     for index, (name, _) in enumerate(TASKS):
         item = views.execution_item(job, execution, now, form)
@@ -79,14 +79,14 @@ def _task_status(index: int, execution: JobExecution, now: float) -> str:
 def messages(
     job: JobTarget, execution: JobExecution, query: Mapping[str, str], now: float, form: str
 ) -> list[views.Record]:
-    """The log of the task named by ``id``, or of the execution for ``type=JOB`` and the id of the job.
+    """Return the log of the task named by ``id``, or of the execution for ``type=JOB`` and the job's id.
 
     Filtered by ``logLevels`` (comma separated).
     """
     kind = execution_type(query)
-    wanted = parameters.choices(query, "logLevels", LEVELS)
+    levels = parameters.choices(query, "logLevels", LEVELS)
     if kind == "JOB" and query.get("id") == job.id:
-        return _execution_log(job, execution, wanted, now, form)
+        return _execution_log(job, execution, levels, now, form)
     names = {task_id(job, name): (index, name) for index, (name, _) in enumerate(TASKS)}
     if query.get("id") not in names or execution.start_shown(now) is None:
         return []
@@ -104,20 +104,20 @@ def messages(
             "logMessage": text,
         }
         for number, (level, text) in enumerate(lines)
-        if level in wanted
+        if level in levels
     ]
     return _ordered(records, job.setup.log_order)
 
 
 def _execution_log(
-    job: JobTarget, execution: JobExecution, wanted: frozenset[str], now: float, form: str
+    job: JobTarget, execution: JobExecution, levels: frozenset[str], now: float, form: str
 ) -> list[views.Record]:
     """One line for each message code of the setup, once the execution has ended."""
-    if execution.end_shown(now) is None or "WARNING" not in wanted:
+    if execution.end_shown(now) is None or "WARNING" not in levels:
         return []
     records = []
-    for given in job.setup.message_codes:
-        code, _, value = given.partition(":")
+    for message_code in job.setup.message_codes:
+        code, _, value = message_code.partition(":")
         records.append(
             {
                 "executionItemId": execution.item_id,
@@ -140,7 +140,7 @@ def _ordered(records: list[views.Record], order: LogOrder) -> list[views.Record]
 
 
 def page(name: str, records: Sequence[views.Record], query: Mapping[str, str]) -> dict[str, Any]:
-    """One page of ``records``: ``limit`` to a page, ``page`` from 0."""
+    """Return one page of ``records``: ``limit`` per page, ``page`` counts from 0."""
     limit = parameters.number(query, "limit", default=PAGE, minimum=1)
     first = parameters.number(query, "page", default=0) * limit
     pages = max(1, math.ceil(len(records) / limit))

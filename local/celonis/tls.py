@@ -1,4 +1,4 @@
-"""A self-signed certificate for the loopback addresses, made anew for every simulator."""
+"""A self-signed certificate for the loopback addresses, new for every simulator."""
 
 from __future__ import annotations
 

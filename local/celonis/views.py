@@ -17,11 +17,11 @@ LISTED_AS = {
     Phase.RUNNING: "running",
     Phase.ENDED: "ended",
 }
-CONFIGURED_AT = 1_700_000_000.0  # when every job was last changed by a person
+CONFIGURED_AT = 1_700_000_000.0  # last change of every job by a user
 
 
 def date(at: float | None, form: str) -> int | str | None:
-    """A date as the platform writes it: epoch milliseconds, or ISO 8601 in UTC with milliseconds."""
+    """Return a date as the platform writes it: epoch milliseconds, or ISO 8601 in UTC with milliseconds."""
     if at is None:
         return None
     milliseconds = round(at * 1000)
@@ -32,14 +32,14 @@ def date(at: float | None, form: str) -> int | str | None:
 
 
 def mask(record: Record, kind: str, setup: Setup) -> Record:
-    """Null or leave out fields. A setup names them ``field`` or, for one kind of record, ``kind.field``."""
+    """Set fields to null or omit them; a setup names ``field`` or, for one kind of record, ``kind.field``."""
     nulls, gone = set(setup.null_fields), set(setup.omit_fields)
     kept = {key: value for key, value in record.items() if not {key, f"{kind}.{key}"} & gone}
     return {key: None if {key, f"{kind}.{key}"} & nulls else value for key, value in kept.items()}
 
 
 def execution_status(execution: JobExecution | None, at: float, job: JobTarget) -> str | None:
-    """The status of an execution as it stood at ``at``; None when there is none."""
+    """Return the status of an execution at ``at``; None if there is none."""
     if execution is None:
         return None
     phase = execution.phase(at)
@@ -49,7 +49,7 @@ def execution_status(execution: JobExecution | None, at: float, job: JobTarget) 
 
 
 def job_record(job: JobTarget, now: float, form: str) -> Record:
-    """The record of a job (``GET …/jobs/{jobId}``): its current state, not one execution's."""
+    """Return the record of a job (``GET …/jobs/{jobId}``): its current state, not that of an execution."""
     status_moment, ids_moment, dates_moment = (
         job.moment_of(aspect, now) for aspect in ("status", "ids", "dates")
     )
@@ -79,7 +79,7 @@ def _changed_at(job: JobTarget, moment: ReadMoment) -> float:
 
 
 def job_status_record(job: JobTarget, now: float, form: str) -> Record:
-    """One entry of ``GET …/logs/status``."""
+    """Return one entry of ``GET …/logs/status``."""
     status_moment, dates_moment = job.moment_of("status", now), job.moment_of("dates", now)
     latest = job.shown(dates_moment)
     record = {
@@ -91,7 +91,7 @@ def job_status_record(job: JobTarget, now: float, form: str) -> Record:
 
 
 def execution_items(job: JobTarget, now: float, form: str) -> list[Record]:
-    """The list of executions of a job (``GET …/logs/{jobId}/executions``), as its setup says."""
+    """Return the list of executions of a job (``GET …/logs/{jobId}/executions``)."""
     moment = job.moment_of("list", now)
     listed = _listed(job, moment)
     if job.setup.list_order == "newest_first":
@@ -100,18 +100,18 @@ def execution_items(job: JobTarget, now: float, form: str) -> list[Record]:
 
 
 def _listed(job: JobTarget, moment: ReadMoment) -> list[JobExecution]:
-    """The executions that the list holds, oldest first."""
-    found, setup = job.visible(moment), job.setup
+    """Return the executions in the list, oldest first."""
+    executions, setup = job.visible(moment), job.setup
     if setup.list_hides:
-        found = [one for one in found if LISTED_AS[one.phase(moment.at)] not in setup.list_hides]
+        executions = [one for one in executions if LISTED_AS[one.phase(moment.at)] not in setup.list_hides]
     if setup.list_limit is None:
-        return found
-    first = 0 if setup.list_limit_keeps == "oldest" else max(0, len(found) - setup.list_limit)
-    return found[first : first + setup.list_limit]
+        return executions
+    first = 0 if setup.list_limit_keeps == "oldest" else max(0, len(executions) - setup.list_limit)
+    return executions[first : first + setup.list_limit]
 
 
 def execution_item(job: JobTarget, execution: JobExecution, at: float, form: str) -> Record:
-    """One execution of a job, with all its fields."""
+    """Return one execution of a job, with all its fields."""
     return {
         "id": execution.item_id,
         "poolId": job.pool_id,
@@ -129,14 +129,14 @@ def execution_item(job: JobTarget, execution: JobExecution, at: float, form: str
 
 
 def load_status(load: LoadOperation, at: float, model: ModelTarget) -> str:
-    """The status of a load as it stood at ``at``."""
+    """Return the status of a load at ``at``."""
     if load.phase(at) is Phase.ENDED:
         return load.result
     return model.setup.cancelling_status if load.is_ending(at) else model.setup.running_status
 
 
 def last_load(model: ModelTarget, now: float, form: str) -> Record | None:
-    """The record of the last load (``GET …/last-load``); None when the model was never loaded."""
+    """Return the record of the last load (``GET …/last-load``); None if the model was never loaded."""
     moments = {aspect: model.moment_of(aspect, now) for aspect in ("status", "ids", "dates")}
     shown = {aspect: _last(model, moment) for aspect, moment in moments.items()}
     by_id, by_status, by_date = shown["ids"], shown["status"], shown["dates"]
@@ -157,7 +157,7 @@ def last_load(model: ModelTarget, now: float, form: str) -> Record | None:
 
 
 def load_record(model: ModelTarget, load: LoadOperation, at: float, form: str) -> Record:
-    """The record of one load, as in the history and in the answer to a start."""
+    """Return the record of one load, as in the history and in the response to a start."""
     record = {
         "dataLoadId": load.id,
         "dataModelId": model.id,
@@ -180,7 +180,7 @@ def _message(load: LoadOperation | None, at: float) -> str | None:
 
 
 def table_records(model_id: str, tables: Iterable[TableSetup]) -> list[Record]:
-    """The tables of a model (``GET …/tables``)."""
+    """Return the tables of a model (``GET …/tables``)."""
     return [
         {
             "id": table.id,

@@ -1,4 +1,4 @@
-"""The world that a simulator starts with: fixed ids, names and credentials, which examples can quote."""
+"""The default data of a simulator: fixed ids, names and credentials, which examples can quote."""
 
 from __future__ import annotations
 
@@ -45,5 +45,5 @@ DEFAULT_LOAD_SECONDS: Final = 2.0
 
 
 def table_id(model_id: str, name: str, source_id: str) -> str:
-    """The id of a table: the same in every simulator, different per model and per data source."""
+    """Return the id of a table: the same in every simulator, different per model and data source."""
     return str(uuid.uuid5(uuid.UUID(model_id), f"{source_id}/{name}"))

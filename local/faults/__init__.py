@@ -1,6 +1,6 @@
-"""``make faults``: everything that can go wrong, against the real template on the local stack.
+"""``make faults``: fault cases against the real template on the local stack.
 
-A case breaks one thing, starts a run, and checks what really happened: at the execution, at the
-record, at what the Celonis simulator really started, at leases and slots. What must hold for every run is
-checked for every run (``invariants``); at the end, nothing that was written may contain a secret (``leaks``).
+A case breaks one thing, starts a run, and checks the execution, the record, what the Celonis simulator really
+started, leases and slots. The invariants of all runs are checked for every run (``invariants``). At the end,
+nothing that was written may contain a secret (``leaks``).
 """

@@ -14,20 +14,20 @@ from concurrent.futures import ThreadPoolExecutor
 from local.faults import invariants, leaks
 from local.faults.case import FaultCase
 from local.faults.catalogue import all_cases
-from local.faults.concurrency import CaseConcurrency, most_at_once
-from local.faults.environment import FaultEnvironment, standing_ground
+from local.faults.concurrency import CaseConcurrency, default_concurrency
+from local.faults.environment import FaultEnvironment, running_environment
 from local.faults.report import CaseResult, Columns
 from local.faults.scenario import CaseScenario
 
-QUIET_AT_ONCE = 4
+QUIET_AT_ONCE = 8
 
 
 def main() -> int:
     arguments = _arguments()
     cases = all_cases()
     if arguments.only:
-        wanted = re.compile(arguments.only, re.IGNORECASE)
-        cases = [case for case in cases if wanted.search(case.name)]
+        pattern = re.compile(arguments.only, re.IGNORECASE)
+        cases = [case for case in cases if pattern.search(case.name)]
     if arguments.list:
         print("\n".join(case.name for case in cases))
         return 0
@@ -40,7 +40,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="only the names of the cases")
     parser.add_argument("--records", action="store_true", help="show the records of cases that failed")
     parser.add_argument(
-        "--at-once", type=int, default=most_at_once(), help="cases that play at the same time, at most"
+        "--at-once", type=int, default=default_concurrency(), help="maximum number of concurrent cases"
     )
     return parser.parse_args()
 
@@ -50,7 +50,7 @@ def _run_cases(cases: Sequence[FaultCase], at_once: int, *, records: bool) -> in
     columns = Columns.of([case.name for case in cases], [case.expected.text() for case in cases])
     failed = 0
     pace = CaseConcurrency()
-    with standing_ground() as environment, pace.measured():
+    with running_environment() as environment, pace.measured():
         print(f"{len(cases)} cases, at most {at_once} at the same time …", flush=True)
         for result in _results(environment, pace, cases, at_once):
             failed += not result.passed
@@ -66,12 +66,12 @@ def _run_cases(cases: Sequence[FaultCase], at_once: int, *, records: bool) -> in
 def _results(
     environment: FaultEnvironment, pace: CaseConcurrency, cases: Sequence[FaultCase], at_once: int
 ) -> Iterator[CaseResult]:
-    """In the order of the catalogue, but for the quiet ones, which come last."""
+    """Yield results in the order of the catalogue, those of the quiet cases last."""
     numbered = list(enumerate(cases))
     for is_quiet, threads in ((False, at_once), (True, min(at_once, QUIET_AT_ONCE))):
         group = [(number, case) for number, case in numbered if case.quiet is is_quiet]
         with ThreadPoolExecutor(threads, thread_name_prefix="case") as pool:
-            # Those that take longest are begun first.
+            # The longest cases start first.
             longest = sorted(group, key=lambda pair: -pair[1].max_wait)
             futures = {
                 number: pool.submit(_paced, environment, pace, case, number) for number, case in longest
@@ -86,7 +86,7 @@ def _paced(environment: FaultEnvironment, pace: CaseConcurrency, case: FaultCase
 
 def _run_case(environment: FaultEnvironment, case: FaultCase, number: int) -> CaseResult:
     began = time.monotonic()
-    got, broken, records = "nothing", [], []
+    outcome, broken, records = "nothing", [], []
     scenario = CaseScenario(environment, case, number)
     try:
         scenario.prepare()
@@ -95,26 +95,29 @@ def _run_case(environment: FaultEnvironment, case: FaultCase, number: int) -> Ca
         case.during(scenario)
         scenario.await_end()
         runs = scenario.runs()
-        got, broken = invariants.observed(scenario, runs).text(), list(invariants.complaints(scenario, runs))
+        outcome, broken = (
+            invariants.observed(scenario, runs).text(),
+            list(invariants.complaints(scenario, runs)),
+        )
         records = [json.dumps(run, indent=1) for run in runs] if broken else []
     except Exception as error:  # noqa: BLE001 - a case that cannot run has failed; the others go on
         broken = [f"{type(error).__name__}: {error}", traceback.format_exc()]
     finally:
         scenario.close()
     seconds = time.monotonic() - began
-    return CaseResult(case.name, case.expected.text(), got, seconds, tuple(broken), tuple(records))
+    return CaseResult(case.name, case.expected.text(), outcome, seconds, tuple(broken), tuple(records))
 
 
 def _no_secret(environment: FaultEnvironment) -> CaseResult:
-    """After all cases: no secret was written, and the search would have found one."""
+    """Check, after all cases, that no secret was written and that the search can find one."""
     began = time.monotonic()
     environment.stack.settle()
     texts = leaks.written(environment)
-    reported = leaks.found(texts, leaks.secrets_of(environment))
+    reported = leaks.leaked_places(texts, leaks.secrets_of(environment))
     reported += [f"nothing is known of the {place}" for place in leaks.unseen(texts)]
-    got = ", ".join(f"{len(lines)} {place}" for place, lines in texts.items())
+    outcome = ", ".join(f"{len(lines)} {place}" for place, lines in texts.items())
     return CaseResult(
-        "a secret in anything that was written", "none", got, time.monotonic() - began, tuple(reported)
+        "a secret in anything that was written", "none", outcome, time.monotonic() - began, tuple(reported)
     )
 
 

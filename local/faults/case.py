@@ -1,4 +1,4 @@
-"""A case: what is broken, and what a run must come to all the same. Data, and a few small functions."""
+"""A fault case: what is broken, and the expected outcome of the run."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from local.faults.scenario import CaseScenario
 
 Knobs = Mapping[str, Any]
-"""Fields of a JSON document, as the simulator's controls or a pipeline's definition take them."""
+"""Fields of a JSON document for the simulator's controls or a pipeline's definition."""
 
 
 @dataclass(frozen=True)
 class ExpectedOutcome:
-    """What is left when nothing of the case is running any more.
+    """The state after everything of the case has ended.
 
-    ``runs``: status, and error name where there is one, of every record, oldest first. ``executions``,
-    ``loads``: what the simulator really started for us, of all jobs and models of the case.
+    ``runs``: status and error name, if any, of every record, oldest first. ``executions``, ``loads``: what
+    the simulator really started for us on the jobs and models of the case.
     """
 
     runs: tuple[str, ...] = ("SUCCEEDED",)
@@ -35,26 +35,26 @@ def _count(number: int, what: str) -> str:
 
 
 def red(error: str, *, executions: int = 1, loads: int = 0, status: str = "FAILED") -> ExpectedOutcome:
-    """One run that ends with ``error``."""
+    """Expect one run that ends with ``error``."""
     return ExpectedOutcome((f"{status} {error}",), executions, loads)
 
 
 def ok(executions: int = 1, loads: int = 0, runs: int = 1) -> ExpectedOutcome:
-    """Runs that succeed."""
+    """Expect runs that succeed."""
     return ExpectedOutcome(("SUCCEEDED",) * runs, executions, loads)
 
 
 def nothing(_: CaseScenario) -> None:
-    """For a case that needs no such act."""
+    """Do nothing, for a case without this action."""
 
 
 def no_more(_: CaseScenario) -> Iterable[str]:
-    """For a case with nothing else to check."""
+    """Yield nothing, for a case without further checks."""
     return ()
 
 
 def by_hand(scenario: CaseScenario) -> None:
-    """Starts an execution of the case's pipeline."""
+    """Start an execution of the case's pipeline."""
     scenario.start()
 
 
@@ -62,18 +62,18 @@ def by_hand(scenario: CaseScenario) -> None:
 class FaultCase:
     """One fault.
 
-    ``job``, ``model``: knobs of the data job and the data model that the case has for itself, None for none;
-    their last run before ended as ``ran`` says, None for never. ``definition``, ``job_step``, ``load_step``:
-    what the pipeline's definition says beyond the usual. ``faults``: of the simulator; those of a call that
-    concerns a job or a model strike only this case's. ``settings``: platform settings, which give the case
-    a Celonis team of its own, as ``alone`` does.
+    ``job``, ``model``: settings of the case's own data job and data model, None for none. ``ran``: the status
+    of their previous run, None for never. ``definition``, ``job_step``, ``load_step``: further fields of the
+    pipeline's definition. ``faults``: faults of the simulator; a fault of a call about a job or a model
+    affects only those of this case. ``settings``: platform settings. A case with settings, or with ``alone``,
+    has its own Celonis team.
 
-    ``before``, ``start``, ``during``: what happens, in this order; then everything is awaited, ``patience``
-    seconds at most, more for what takes long: that is begun first. ``also``: further complaints. ``says``:
-    words of the records. ``holds``: leases that stay held ("job", "model"). ``runs_on``: whether something
-    of ours is still running at Celonis afterwards; None where it may be.
-    ``assumption``: what the case shows is written down for users: an end of another user's execution.
-    ``quiet``: it affects the runs of other cases too, so it runs after them.
+    ``before``, ``start``, ``during``: actions, in this order. Then the end of everything is awaited for at
+    most ``max_wait`` seconds; cases with a long wait start first. ``also``: further violations. ``says``:
+    texts that records must contain. ``holds``: leases that stay held ("job", "model"). ``runs_on``: whether
+    an execution or load of ours is still running at Celonis afterwards; None if it may be. ``assumption``:
+    the case shows a documented limit, in which the end of another user's execution counts as ours. ``quiet``:
+    the case affects runs of other cases, so it runs after them.
     """
 
     name: str
@@ -100,19 +100,19 @@ class FaultCase:
     max_wait: float = 200.0
 
     def but(self, **changes: Any) -> FaultCase:
-        """The same case with other fields."""
+        """Return the same case with other fields."""
         return replace(self, **changes)
 
 
 def job_case(
     name: str, expected: ExpectedOutcome | None = None, *, job: Knobs | None = None, **more: Any
 ) -> FaultCase:
-    """A case of a pipeline with one data job, which takes two seconds."""
+    """Return a case with one data job, which takes two seconds."""
     return FaultCase(name, expected or ok(), job={"seconds": 2, **(job or {})}, **more)
 
 
 def load_case(
     name: str, expected: ExpectedOutcome | None = None, *, model: Knobs | None = None, **more: Any
 ) -> FaultCase:
-    """A case of a pipeline with one complete load, which takes two seconds."""
-    return FaultCase(name, expected or ok(0, 1), model={"seconds": 2, **(model or {})}, **more)
+    """Return a case with one complete load, which takes four seconds: a poll sees it running."""
+    return FaultCase(name, expected or ok(0, 1), model={"seconds": 4, **(model or {})}, **more)

@@ -1,4 +1,4 @@
-"""All cases, in the order of their suites."""
+"""The catalogue of cases, in the order of their suites."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from local.faults.suites import (
     api_requests,
     aws_errors,
     busy,
+    callbacks,
+    channels,
     concurrent_triggers,
     crashes,
     end_statuses,
+    events,
+    freshness,
     inner_loads,
     lost_responses,
     other_users,
@@ -48,12 +52,16 @@ SUITES = (
         aws_errors,
         api_requests,
         reconcile,
+        channels,
+        callbacks,
+        events,
+        freshness,
     ),
 )
 
 
 def all_cases() -> list[FaultCase]:
-    """All cases. Raises ValueError if a name occurs twice."""
+    """Return all cases. Raises ValueError if a name occurs twice."""
     cases = [case for suite in SUITES for case in suite.cases()]
     twice = [name for name, number in Counter(case.name for case in cases).items() if number > 1]
     if twice:

@@ -1,4 +1,4 @@
-"""How many cases run at the same time: as many as the machine keeps up with."""
+"""Limits the number of concurrent cases to what the machine can handle."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 PER_CORE = 12
-"""Cases for each core at most: most of what they do is wait."""
+"""Maximum cases per core; cases spend most of their time waiting."""
 FEW = 6
-"""The number of cases that run however slow the machine is."""
+"""Minimum number of concurrent cases, also on a slow machine."""
 TICK_SECONDS = 0.1
-LATE_SECONDS = 0.15
-"""Later than this on average, the machine does not keep up, and no further case begins."""
+LATE_SECONDS = 0.05
+"""Mean delay in seconds above which the machine is overloaded and no further case starts."""
 WEIGHT = 0.1
-"""The weight of the latest tick in the average, which covers some seconds."""
+"""Weight of the latest measurement in the moving average, which covers a few seconds."""
 
 
-def most_at_once() -> int:
-    """What suits the machine when it has nothing else to do."""
+def default_concurrency() -> int:
+    """Return the concurrency for an idle machine."""
     return PER_CORE * (os.cpu_count() or 2)
 
 
 class CaseConcurrency:
-    """Measures how late a short sleep ends, and lets cases begin accordingly."""
+    """Measures how late a short sleep ends, and starts cases accordingly."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
@@ -36,7 +36,7 @@ class CaseConcurrency:
 
     @contextmanager
     def measured(self) -> Iterator[None]:
-        """Measures all the while."""
+        """Measure while the ``with`` block runs."""
         over = threading.Event()
 
         def measure() -> None:
@@ -62,7 +62,7 @@ class CaseConcurrency:
 
     @contextmanager
     def case(self) -> Iterator[None]:
-        """Waits until one more case may run, and counts it while it runs."""
+        """Wait until one more case may run, and count it while it runs."""
         with self._changed:
             self._changed.wait_for(lambda: self._running < FEW or self._late < LATE_SECONDS)
             self._running += 1

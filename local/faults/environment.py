@@ -1,7 +1,8 @@
-"""What all cases share: the real template on the local stack, and the Celonis teams that it talks to."""
+"""The environment of all cases: the real template on the local stack, and its Celonis teams."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import hmac
@@ -9,7 +10,7 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -24,30 +25,39 @@ from local.aws.settings import EventSettings, Settings
 from local.aws.stack import LocalStack
 from local.aws.states.execution import MachineExecution
 from local.faults.team import CelonisTeam, Json
+from local.receiver import Receiver, receiver
 from local.runs_api import RunsApi
-from local.serve import PARAMETERS, REGION, ROOT, STACK_NAME, STATE
+from local.serve import PARAMETERS, RECEIVES_CALLBACKS, REGION, ROOT, STACK_NAME, STATE
 
 HTTP_SECONDS = 35.0
 PLENTY_OF_TIME = 60.0
 AT_ONCE = 20
-"""Requests, and tasks of executions, that are served at the same time: a slow answer is no part of a case."""
+"""Concurrent requests, and concurrent tasks of executions: a slow response belongs to no case."""
 ARRIVAL_LEAD = 5.0
-"""The trigger answers within seconds of the arrival, and many cases run at the same time."""
+"""Seconds added to the arrival time: the trigger's deadline counts from it, and many cases run
+concurrently."""
 EVENT = {"action": "completed", "workflow_run": {"conclusion": "success", "name": "load-erp"}}
 
 
 class FaultEnvironment:
-    """``webhook_secret``: what all sources of the cases sign with."""
+    """The stack, its teams and its secrets.
 
-    def __init__(self, stack: LocalStack) -> None:
-        self.stack = stack
+    ``webhook_secret``: signing secret of all sources. ``channel_token``: part of the addresses of all
+    channels; ``signing_secret``: the secret of channels that sign.
+    """
+
+    def __init__(self, stack: LocalStack, receiver: Receiver) -> None:
+        self.stack, self.receiver = stack, receiver
         self.teams: list[CelonisTeam] = []
         self.answers: list[str] = []
-        """Every answer of the HTTP API, for the search for secrets."""
-        self._lock = threading.Lock()
+        """All responses of the HTTP API, for the search for secrets."""
+        self._lock, self._round = threading.Lock(), threading.Lock()
         self._notices: list[str] = []
+        self._events: dict[str, tuple[str, list[str]]] = {}
         self._queue = self._subscribed()
         self.webhook_secret = f"webhook-{secrets.token_hex(16)}"
+        self.channel_token = f"channel-{secrets.token_hex(16)}"
+        self.signing_secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
         self.store_secret("webhooks/faults", {"current": self.webhook_secret})
         self.shared = self.team("shared")
         self.runs_api = RunsApi(stack.api_url, stack.credentials, REGION)
@@ -55,8 +65,17 @@ class FaultEnvironment:
     def close(self) -> None:
         self.shared.close()
 
+    def reconcile(self, prepare: Callable[[], None] = lambda: None) -> None:
+        """Run reconcile, one round at a time as in AWS: overlapping rounds may send a message twice.
+
+        ``prepare``: called right before, when no round of another case runs.
+        """
+        with self._round:
+            prepare()
+            self.stack.invoke("Reconcile", b"{}")
+
     def team(self, connection: str) -> CelonisTeam:
-        """A new team, and the connection to it."""
+        """Create a team and a connection to it."""
         team = CelonisTeam(connection)
         with self._lock:
             self.teams.append(team)
@@ -75,18 +94,23 @@ class FaultEnvironment:
             Name=f"/{STACK_NAME}/{name}", Value=json.dumps(document), Type="String", Overwrite=True
         )
 
+    def remove_parameters(self, names: list[str]) -> None:
+        client = self.stack.client("ssm")
+        for name in names:
+            client.delete_parameters(Names=[f"/{STACK_NAME}/{name}"])
+
     def start_execution(self, name: str, document: Json) -> None:
         self.stack.client("stepfunctions").start_execution(
             stateMachineArn=self.stack.outputs["StateMachineArn"], name=name, input=json.dumps(document)
         )
 
     def executions(self, pipelines: set[str]) -> list[MachineExecution]:
-        """The executions whose names begin with the name of one of these pipelines."""
-        found = self.stack.executions
-        return [one for one in found if any(one.name.startswith(f"{name}-") for name in pipelines)]
+        """Return the executions whose names start with the name of one of these pipelines."""
+        all_executions = self.stack.executions
+        return [one for one in all_executions if any(one.name.startswith(f"{name}-") for name in pipelines)]
 
     def post_webhook(self, source: str, delivery: str) -> requests.Response:
-        """One delivery, over HTTP."""
+        """Send a delivery over HTTP."""
         headers, body = self._signed(delivery)
         url = f"{self.stack.api_url}/webhooks/{source}"
         answer = requests.post(url, data=body, headers=headers, timeout=HTTP_SECONDS)
@@ -94,20 +118,30 @@ class FaultEnvironment:
             self.answers.append(answer.text)
         return answer
 
-    def hand_webhook(self, source: str, delivery: str) -> HttpResponse | None:
-        """One delivery straight to the trigger, which finds plenty of time left; None when it failed."""
+    def invoke_trigger(self, source: str, delivery: str) -> HttpResponse:
+        """Invoke the trigger with a delivery and plenty of time."""
         headers, body = self._signed(delivery)
+        return self._hand(source, headers, body, delivery)
+
+    def hand_activity(self, source: str, address: str) -> HttpResponse:
+        """The request of a Webhook activity of Azure Data Factory, straight to the trigger."""
+        headers = {"content-type": "application/json", "x-api-key": self.webhook_secret}
+        body = json.dumps({"event": "load.finished", "callBackUri": address}).encode()
+        return self._hand(source, headers, body, source)
+
+    def _hand(self, source: str, headers: Json, body: bytes, request_id: str) -> HttpResponse:
+        """Invoke the trigger; return 500 if the function failed, as API Gateway does."""
         request = HttpRequest("POST", f"/webhooks/{source}", list(headers.items()), body)
         route = Route("POST", "/webhooks/{source}", "Trigger", iam=False)
         at = time.time() + PLENTY_OF_TIME
-        arrival = RoutedRequest(request, route, {"source": source}, "local", "local", "local", delivery, at)
+        arrival = RoutedRequest(request, route, {"source": source}, "local", "local", "local", request_id, at)
         outcome = self.stack.invoke("Trigger", json.dumps(to_event(arrival)).encode())
         with self._lock:
             self.answers.append(outcome.payload.decode())
-        return None if outcome.failed else to_response(outcome.payload)
+        return HttpResponse(500) if outcome.failed else to_response(outcome.payload)
 
     def _signed(self, delivery: str) -> tuple[dict[str, str], bytes]:
-        """Headers and body of a delivery, signed as GitHub signs it."""
+        """Return headers and body of a delivery, signed as GitHub does."""
         body = json.dumps(EVENT).encode()
         digest = hmac.new(self.webhook_secret.encode(), body, hashlib.sha256).hexdigest()
         headers = {
@@ -119,7 +153,7 @@ class FaultEnvironment:
         return headers, body
 
     def runs_of(self, pipeline: str) -> list[Json]:
-        """The records of a pipeline's runs, oldest first."""
+        """Return the records of a pipeline's runs, oldest first."""
         client, table = self.stack.client("dynamodb"), self.stack.outputs["TableName"]
         listed = client.query(
             TableName=table,
@@ -127,11 +161,11 @@ class FaultEnvironment:
             KeyConditionExpression="pipeline = :name",
             ExpressionAttributeValues={":name": {"S": pipeline}},
         )["Items"]
-        found = (self.item(f"run#{one['run_id']['S']}") for one in listed)
-        return [one for one in found if one is not None]
+        items = (self.item(f"run#{one['run_id']['S']}") for one in listed)
+        return [one for one in items if one is not None]
 
     def item(self, key: str) -> Json | None:
-        """One item of the table."""
+        """Return an item of the table."""
         answer = self.stack.client("dynamodb").get_item(
             TableName=self.stack.outputs["TableName"], Key={"pk": {"S": key}}, ConsistentRead=True
         )
@@ -141,21 +175,54 @@ class FaultEnvironment:
         )
 
     def notices(self) -> list[str]:
-        """All notifications so far."""
-        client = self.stack.client("sqs")
+        """Return all notifications so far."""
         with self._lock:
-            while True:
-                got = client.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages", [])
-                self._notices += [json.loads(one["Body"])["Message"] for one in got]
-                for one in got:
-                    client.delete_message(QueueUrl=self._queue, ReceiptHandle=one["ReceiptHandle"])
-                if not got:
-                    return list(self._notices)
+            self._notices += [json.loads(body)["Message"] for body in self._taken(self._queue)]
+            return list(self._notices)
+
+    def subscribe_events(self, pipeline: str) -> None:
+        """Receive the events of a pipeline from now on."""
+        url, arn = self._new_queue(f"events-{pipeline}")
+        statement = {
+            "Effect": "Allow",
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+            "Principal": {"Service": "events.amazonaws.com"},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self.stack.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+        pattern = {"source": ["celonis-refresh"], "detail": {"pipeline": [pipeline]}}
+        client = self.stack.client("events")
+        client.put_rule(Name=f"events-{pipeline}", EventPattern=json.dumps(pattern))
+        client.put_targets(Rule=f"events-{pipeline}", Targets=[{"Id": "queue", "Arn": arn}])
+        with self._lock:
+            self._events[pipeline] = (url, [])
+
+    def received_events(self, pipeline: str) -> list[str]:
+        """The ids of all events of a pipeline so far."""
+        with self._lock:
+            url, ids = self._events[pipeline]
+            ids += [str(json.loads(body)["detail"]["event_id"]) for body in self._taken(url)]
+            return list(ids)
+
+    def _taken(self, url: str) -> list[str]:
+        """The bodies of all messages of a queue, which are removed."""
+        client, bodies = self.stack.client("sqs"), list[str]()
+        while messages := client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            bodies += [str(one["Body"]) for one in messages]
+            for one in messages:
+                client.delete_message(QueueUrl=url, ReceiptHandle=one["ReceiptHandle"])
+        return bodies
+
+    def _new_queue(self, name: str) -> tuple[str, str]:
+        """The address and the ARN of a new queue."""
+        sqs = self.stack.client("sqs")
+        url = str(sqs.create_queue(QueueName=name)["QueueUrl"])
+        found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        return url, str(found["Attributes"]["QueueArn"])
 
     def _subscribed(self) -> str:
-        sqs = self.stack.client("sqs")
-        url = str(sqs.create_queue(QueueName="faults-notices")["QueueUrl"])
-        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        url, arn = self._new_queue("faults-notices")
         topic = self.stack.outputs["NoticesTopicArn"]
         self.stack.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
         return url
@@ -165,7 +232,7 @@ _DESERIALIZER = TypeDeserializer()
 
 
 def _plain(value: Any) -> Any:
-    """JSON values: whole numbers as ``int``."""
+    """Return JSON values, with whole numbers as ``int``."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, dict):
@@ -174,22 +241,23 @@ def _plain(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def standing_ground() -> Iterator[FaultEnvironment]:
-    """Everything up; everything gone at the end."""
+def running_environment() -> Iterator[FaultEnvironment]:
+    """Start everything; stop everything at the end."""
     stack = LocalStack.deploy(
         template=ROOT / "template.yaml",
         stack_name=STACK_NAME,
         parameters={**PARAMETERS, "LogLevel": "DEBUG"},
         state_dir=STATE / "faults",
-        # Late events are nothing to a case; events that come again are cases of their own.
+        # No case depends on late events; repeated events have their own cases.
         settings=Settings(
             events=EventSettings(twice_ratio=0),
             arrival_lead=ARRIVAL_LEAD,
+            environment=RECEIVES_CALLBACKS,
             limits=Limits(requests_at_once=AT_ONCE, tasks_at_once=AT_ONCE),
         ),
     )
-    with stack:
-        environment = FaultEnvironment(stack)
+    with stack, receiver() as listening:
+        environment = FaultEnvironment(stack, listening)
         try:
             yield environment
         finally:

@@ -1,4 +1,4 @@
-"""The invariants of every run, whatever went wrong; each violation is one complaint."""
+"""The invariants of every run under every fault; each violation is one sentence."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ CLAIMS = {
     "LoadCanceled": {"CANCELED"},
     "CANCELLED": {"CANCEL", "CANCELED"},
 }
-"""The ends that report a result of Celonis, by error name or outcome, and what they may mean."""
+"""Error names and outcomes that report a result of Celonis, with the statuses that they may mean."""
 STARTED = {
     "job": ("job", "mode", "baseline", "noted_at", "began"),
     "load": ("data_model", "kind", "baseline", "noted_at", "began"),
 }
-"""What a step that was started leaves in the record."""
+"""Fields of a started step in the record."""
 MAX_EVENTS = 2_500
-"""Of an execution's history: a tenth of what Step Functions allows, for runs of minutes."""
+"""Maximum events in an execution's history: a tenth of the quota of Step Functions, for runs of minutes."""
 
 
 def observed(scenario: CaseScenario, runs: Sequence[Json]) -> ExpectedOutcome:
-    """What the case really came to. ``runs``: its records."""
+    """Return the actual outcome of the case. ``runs``: its records."""
     ends = tuple(f"{run['status']} {run.get('error', '')}".strip() for run in runs)
     ours = scenario.ours()
     executions = sum("job_id" in one for one in ours)
@@ -40,7 +40,7 @@ def observed(scenario: CaseScenario, runs: Sequence[Json]) -> ExpectedOutcome:
 
 
 def complaints(scenario: CaseScenario, runs: Sequence[Json]) -> Iterator[str]:
-    """Every violated invariant, one sentence each."""
+    """Return one sentence for each violated invariant."""
     yield from scenario.complaints
     yield from _expectation(scenario.case.expected, observed(scenario, runs))
     for run in runs:
@@ -55,21 +55,21 @@ def complaints(scenario: CaseScenario, runs: Sequence[Json]) -> Iterator[str]:
     yield from _left_running(scenario)
     if not scenario.case.overlaps:
         yield from _one_at_a_time(scenario)
-    yield from scenario.unstruck()
+    yield from scenario.unused_faults()
     yield from scenario.case.also(scenario)
 
 
-def _expectation(wanted: ExpectedOutcome, found: ExpectedOutcome) -> Iterator[str]:
-    if (sorted(wanted.runs), wanted.executions, wanted.loads) != (
-        sorted(found.runs),
-        found.executions,
-        found.loads,
+def _expectation(expected: ExpectedOutcome, observed: ExpectedOutcome) -> Iterator[str]:
+    if (sorted(expected.runs), expected.executions, expected.loads) != (
+        sorted(observed.runs),
+        observed.executions,
+        observed.loads,
     ):
-        yield f"expected {wanted.text()}"
+        yield f"expected {expected.text()}"
 
 
 def _one_end(scenario: CaseScenario, run: Json) -> Iterator[str]:
-    """One terminal record, that says the same as the execution."""
+    """Check that there is one terminal record, with the status of the execution."""
     if run["status"] in OPEN:
         return
     missing = [name for name in ("ended_at", "outcome", "expires", "execution_arn") if not run.get(name)]
@@ -83,10 +83,10 @@ def _one_end(scenario: CaseScenario, run: Json) -> Iterator[str]:
 
 
 def _whole_record(run: Json) -> Iterator[str]:
-    """Who triggered it, what was started, when each step began and ended, the outcome in one line."""
+    """Check that the record has its trigger, its steps with start and end, and its outcome."""
     reasons = run["options"]["reasons"]
     if not reasons or not all(reason["by"] and reason["at"] for reason in reasons):
-        yield f"the record of {run['run_id']} does not tell who triggered it"
+        yield f"the record of {run['run_id']} does not say who triggered it"
     if "\n" in str(run.get("outcome", "")):
         yield f"the outcome of {run['run_id']} has more than one line"
     for step, state in run.get("steps", {}).items():
@@ -94,7 +94,7 @@ def _whole_record(run: Json) -> Iterator[str]:
         if "sent_by" in state and (missing := [name for name in reported if state.get(name) is None]):
             yield f"{step} of {run['run_id']} lacks {', '.join(missing)}"
         if "outcome" in state and not state.get("ended_at"):
-            yield f"{step} of {run['run_id']} ended, and nobody knows when"
+            yield f"{step} of {run['run_id']} ended without an end date"
 
 
 def _short_histories(scenario: CaseScenario) -> Iterator[str]:
@@ -105,16 +105,18 @@ def _short_histories(scenario: CaseScenario) -> Iterator[str]:
 
 
 def _reported(scenario: CaseScenario, run: Json) -> Iterator[str]:
-    about = f"Run {run['run_id']} of pipeline "  # another run's notification may name it, too
+    about = f"Run {run['run_id']} of pipeline "  # another run's notification may name it as well
     reported = [text for text in scenario.environment.notices() if about in text]
-    if run["status"] == "SUCCEEDED" and reported:
-        yield f"a notification was sent for run {run['run_id']}, which succeeded"
-    if run["status"] != "SUCCEEDED" and not reported:
-        yield f"nobody was told of run {run['run_id']}"
+    runs_on = "has not ended yet" in run["outcome"]  # the cancellation of its execution has no effect yet
+    is_well = run["status"] == "SUCCEEDED" or (run["status"] == "ABORTED" and not runs_on)
+    if is_well and not all("has recovered" in text or "with a warning" in text for text in reported):
+        yield f"a notification was sent for run {run['run_id']}, which ended {run['status']}"
+    if run["status"] in ("FAILED", "TIMED_OUT") and not reported:
+        yield f"no notification was sent for run {run['run_id']}"
 
 
 def _only_its_own(scenario: CaseScenario, run: Json) -> Iterator[str]:
-    """What a step says of a result is true of something that was started for us, and of nothing else."""
+    """Check that the result of a step is that of an execution or load that was started for us."""
     for step, state in run.get("steps", {}).items():
         claim = "CANCELLED" if state.get("outcome") == "CANCELLED" else state.get("error", "")
         claimed = CLAIMS.get(claim) if "outcome" in state else None
@@ -130,9 +132,9 @@ def _only_its_own(scenario: CaseScenario, run: Json) -> Iterator[str]:
             ours = [one for one in ours if proof["ours"] in (one["id"], one.get("item_id"))]
         ended = datetime.fromisoformat(state["ended_at"]).timestamp()
         if not any(one["outcome"] in claimed and one["ended_at"] <= ended for one in ours):
-            yield f"{step} reports {claim or 'success'}, which is not true of what was ours"
+            yield f"{step} reports {claim or 'success'}, which no execution or load of ours had"
         if not proof.get("proven_by"):
-            yield f"{step} tells a result without a proof"
+            yield f"{step} has a result without a proof"
         if missing := [name for name in ("noted_at", "polls") if not state.get(name)]:
             yield f"{step} lacks {', '.join(missing)}"
 
@@ -150,8 +152,7 @@ def _freed(scenario: CaseScenario) -> Iterator[str]:
     for pipeline in sorted(scenario.pipelines):
         if "run_id" in (scenario.environment.item(f"slot#{pipeline}") or {}):
             yield f"the slot of {pipeline} is held"
-    for kind, targets in (("job", scenario.jobs), ("model", scenario.models)):
-        held = [target for target in targets if scenario.environment.item(f"lease#{kind}#{target}")]
+    for kind, held in scenario.leases().items():
         if held and kind not in scenario.case.holds:
             yield f"the lease of the {kind} is held"
         if not held and kind in scenario.case.holds:
@@ -161,9 +162,9 @@ def _freed(scenario: CaseScenario) -> Iterator[str]:
 def _left_running(scenario: CaseScenario) -> Iterator[str]:
     running = scenario.left_running()
     if running and scenario.case.runs_on is False:
-        yield f"{len(running)} of ours still under way at Celonis"
+        yield f"{len(running)} of ours still running at Celonis"
     if scenario.case.runs_on and not running:
-        yield "nothing of ours is under way at Celonis any more"
+        yield "nothing of ours is running at Celonis"
 
 
 def _one_at_a_time(scenario: CaseScenario) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The search for secrets in everything that was written: logs, histories, records, notices, answers."""
+"""Searches for secrets in everything that was written: logs, histories, records, notifications, responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Texts = Mapping[str, Sequence[str]]
 
 
 def written(environment: FaultEnvironment) -> Texts:
-    """Everything that the stack wrote, by place."""
+    """Return everything that the stack wrote, by place."""
     stack = environment.stack
     executions = stack.executions
     events = [json.dumps(event, default=str) for one in executions for event in one.history.events()]
@@ -35,14 +35,20 @@ def _items(environment: FaultEnvironment) -> Iterator[object]:
 
 
 def secrets_of(environment: FaultEnvironment) -> list[str]:
-    """Every secret that was in use, also in the form in which it signs a request."""
-    made = [secret for team in environment.teams for secret in team.secrets]
-    pairs = [f"{world.CLIENT_ID}:{secret}" for secret in made if secret.startswith("client_secret-")]
-    return [*made, *(base64.b64encode(pair.encode()).decode() for pair in pairs), environment.webhook_secret]
+    """Return every secret that was in use, also encoded as in an Authorization header."""
+    created = [secret for team in environment.teams for secret in team.secrets]
+    pairs = [f"{world.CLIENT_ID}:{secret}" for secret in created if secret.startswith("client_secret-")]
+    return [
+        *created,
+        *(base64.b64encode(pair.encode()).decode() for pair in pairs),
+        environment.webhook_secret,
+        environment.channel_token,
+        environment.signing_secret.removeprefix("whsec_"),
+    ]
 
 
-def found(texts: Texts, secrets: Sequence[str]) -> list[str]:
-    """The places that contain one of the secrets; the secret itself is not repeated."""
+def leaked_places(texts: Texts, secrets: Sequence[str]) -> list[str]:
+    """Return the places that contain a secret, without the secret itself."""
     reported = []
     for place, lines in texts.items():
         whole = "\n".join(lines)
@@ -52,6 +58,6 @@ def found(texts: Texts, secrets: Sequence[str]) -> list[str]:
 
 
 def unseen(texts: Texts) -> list[str]:
-    """The places without the word that always occurs there: the search cannot work."""
+    """Return the places that lack their expected word: the search cannot work there."""
     words = {"log lines": "requestId", "history events": "run_id", "table items": "run_id"}
     return [place for place, word in words.items() if not any(word in line for line in texts[place])]

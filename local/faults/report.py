@@ -1,4 +1,4 @@
-"""A line for each case: ``fault · expected · got``."""
+"""Formats a line for each case: ``fault · expected · got``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class CaseResult:
-    """``complaints``: empty where everything is as it must be; otherwise the ``records`` may explain them."""
+    """``complaints``: violations, empty if there are none; the ``records`` help to explain them."""
 
     name: str
     expected: str
-    got: str
+    outcome: str
     seconds: float
     complaints: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
@@ -34,8 +34,8 @@ class Columns:
         return Columns(max(map(len, names), default=0), max(map(len, expected), default=0))
 
     def line(self, result: CaseResult) -> str:
-        """One case; its complaints below it."""
-        verdict = "ok    " if result.passed else "FAILED"
+        """Return the line of a case, followed by its violations."""
+        status = "ok    " if result.passed else "FAILED"
         name, expected = result.name.ljust(self.name), result.expected.ljust(self.expected)
-        line = f"{verdict} {name} · {expected} · {result.got} ({result.seconds:.1f} s)"
+        line = f"{status} {name} · {expected} · {result.outcome} ({result.seconds:.1f} s)"
         return "\n".join([line, *(f"       - {each}" for each in result.complaints)])

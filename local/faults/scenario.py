@@ -1,29 +1,47 @@
-"""What one case uses: a pipeline, a data job, a data model and, where needed, a Celonis team of its own."""
+"""The resources of one case: a pipeline, a data job, a data model and, if needed, its own Celonis team."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from local.aws.runtime.fault_injector import CrashFault
 from local.celonis import world
 from local.faults.case import FaultCase
 from local.faults.environment import FaultEnvironment
-from local.faults.evidence import CaseEvidence
+from local.faults.evidence import MAX_WAIT, CaseEvidence
 from local.faults.team import CelonisTeam, Json
+from local.wait import until
 
 JOB_CALLS = frozenset({"execute", "job", "cancel", "executions"})
 MODEL_CALLS = frozenset({"load", "load_tables", "tables", "last_load"})
 
 
 PLENTY = 240
-"""Seconds of a step that no time-out is meant to end, however crowded the machine is."""
+"""Timeout in seconds of steps that must not time out, even on a slow machine."""
+SERVER_ERROR = 500
+RETRY_SECONDS = 1.0
+
+T = TypeVar("T")
+
+
+def repeated(send: Callable[[], T], status: Callable[[T], int]) -> T:
+    """Send until the answer is no server error, as senders do. Raises ``TimeoutError``.
+
+    On a slow machine, a function may not have enough time at first.
+    """
+
+    def answer() -> T | None:
+        received = send()
+        return received if status(received) < SERVER_ERROR else None
+
+    return until(answer, f"an answer below {SERVER_ERROR}", MAX_WAIT, pause=RETRY_SECONDS)
 
 
 class CaseScenario(CaseEvidence):
-    """What a case does, and what it has for itself."""
+    """The actions and the own resources of a case."""
 
     def __init__(self, environment: FaultEnvironment, case: FaultCase, number: int) -> None:
         super().__init__(environment, case, number, _team(environment, case, number))
@@ -32,13 +50,17 @@ class CaseScenario(CaseEvidence):
         self._faults: dict[int, Json] = {}
 
     def close(self) -> None:
-        """Takes the faults away that are left, and ends the team that the case has for itself."""
+        """Remove the remaining faults and the definitions of the case, and end its own team.
+
+        Reconcile reads all definitions: those of hundreds of ended cases would fill its rounds.
+        """
         self.clear_faults()
         if self.team is not self.environment.shared:
             self.team.close()
+        self.environment.remove_parameters([f"pipelines/{name}" for name in sorted(self.pipelines)])
 
     def prepare(self) -> None:
-        """Makes the job, the model, the pipeline and the faults of the case."""
+        """Create the job, the model, the pipeline and the faults of the case."""
         if self.case.job is not None:
             self.new_job(**self.case.job)
         if self.case.model is not None:
@@ -59,7 +81,7 @@ class CaseScenario(CaseEvidence):
         return model
 
     def define(self, pipeline: str, **changes: Any) -> None:
-        """Stores the definition of a pipeline over the jobs and models of the case."""
+        """Store the definition of a pipeline with the jobs and models of the case."""
         job_step = {"mode": "DELTA", "timeout": PLENTY, **self.case.job_step}
         load_step = {"timeout": PLENTY, **self.case.load_step}
         definition = {
@@ -76,7 +98,7 @@ class CaseScenario(CaseEvidence):
         self.environment.store_parameter(f"pipelines/{pipeline}", definition)
 
     def fault(self, call: str, kind: str = "status", **fields: Any) -> None:
-        """A fault that strikes only what this case has for itself."""
+        """Add a fault that affects only the resources of this case."""
         if call in JOB_CALLS:
             fields.setdefault("target", self.job)
         if call in MODEL_CALLS:
@@ -85,28 +107,28 @@ class CaseScenario(CaseEvidence):
         self._faults[added["id"]] = added
 
     def clear_faults(self) -> None:
-        """Takes the faults of the case away."""
+        """Remove the faults of the case."""
         for fault in self.team.control("GET", "/faults"):
             if fault["id"] in self._faults:
                 self.team.control("DELETE", f"/faults/{fault['id']}")
 
-    def unstruck(self) -> Iterator[str]:
-        """The faults that nothing met: a case that shows nothing."""
-        for left in self.team.control("GET", "/faults"):
-            added = self._faults.get(left["id"])
+    def unused_faults(self) -> Iterator[str]:
+        """Yield the faults that were never used: such a case shows nothing."""
+        for fault in self.team.control("GET", "/faults"):
+            added = self._faults.get(fault["id"])
             always = added is not None and added["count"] is None
             met = always and any(
-                row["fault"] for row in self.team.requests(left["call"], left["target"] or "")
+                row["fault"] for row in self.team.requests(fault["call"], fault["target"] or "")
             )
-            if added is not None and left["count"] == added["count"] and not met:
-                yield f"nothing met the fault of {left['call']}"
+            if added is not None and fault["count"] == added["count"] and not met:
+                yield f"nothing met the fault of {fault['call']}"
 
     def arm(self, function: str, fault: CrashFault) -> None:
-        """A process of a function meets a fault, when it works for this case."""
+        """Add a fault for a function that handles an event of this case."""
         self.environment.stack.arm(function, replace(fault, event=fault.event or self.marker))
 
     def start(self, pipeline: str = "", **more: Any) -> str:
-        """Starts an execution by hand; gives its name."""
+        """Start an execution manually; return its name."""
         self._starts += 1
         pipeline = pipeline or self.name
         name = f"{pipeline}-{self._starts}"
@@ -114,31 +136,37 @@ class CaseScenario(CaseEvidence):
         return name
 
     def listen(self, *pipelines: str, source: str = "") -> None:
-        """Makes a source whose events start these pipelines; without any, the case's own."""
+        """Create a source whose events start these pipelines; by default, the case's own."""
         rules = [{"pipeline": name} for name in pipelines or (self.name,)]
         document = {"sender": "github", "secret": "faults", "rules": rules}
         self.environment.store_parameter(f"sources/{source or self.name}", document)
 
     def deliver(self, delivery: str = "1", source: str = "") -> Json:
-        """One webhook of the case's source, or another: status and body of the answer."""
+        """Send a webhook, repeatedly after server errors; return what :meth:`deliver_once` returns."""
+        return repeated(lambda: self.deliver_once(delivery, source), lambda answer: int(answer["status"]))
+
+    def deliver_once(self, delivery: str = "1", source: str = "") -> Json:
+        """Send a webhook to the case's source or another; return status and body of the response."""
         answer = self.environment.post_webhook(source or self.name, f"{self.name}-{delivery}")
         reported = (
             answer.json() if answer.headers.get("content-type", "").startswith("application/json") else {}
         )
         return {"status": answer.status_code, "body": reported}
 
-    def deliver_unhurried(self, delivery: str = "1") -> int:
-        """As :meth:`deliver`, to a trigger that has time for everything; the status of the answer."""
-        answer = self.environment.hand_webhook(self.name, f"{self.name}-{delivery}")
-        return 500 if answer is None else answer.status
+    def deliver_directly(self, delivery: str = "1") -> int:
+        """Like :meth:`deliver_once`, but invoke the trigger with plenty of time; return the status."""
+        return self.environment.invoke_trigger(self.name, f"{self.name}-{delivery}").status
 
     def ask(self, path: str, document: Json | None = None) -> int:
-        """A POST to the runs API, under the same idempotency key each time; the status of the answer."""
+        """POST to the runs API, repeatedly after server errors; return the status of the response.
+
+        The idempotency key is always the same.
+        """
         body = json.dumps(document).encode() if document is not None else b""
-        return self.environment.runs_api.ask(path, body, self.name)
+        return repeated(lambda: self.environment.runs_api.ask(path, body, self.name), int)
 
     def sign_in_with(self, kind: str, *, wrong: bool = False) -> None:
-        """The connection's secret holds another kind of credential; a ``wrong`` one, if so."""
+        """Store another kind of credential in the connection's secret, or a ``wrong`` one."""
         self.team.kind = kind
         document = self.team.document()
         if wrong:
@@ -147,21 +175,21 @@ class CaseScenario(CaseEvidence):
         self.connect(document)
 
     def connect(self, document: object) -> None:
-        """What the secret of the connection holds from now on."""
+        """Change the secret of the connection."""
         self.environment.store_secret(f"connections/{self.team.connection}", document)
 
     def rotate(self) -> None:
-        """New credentials: first in Secrets Manager, then at Celonis, which refuses the old ones at once."""
+        """Rotate the credentials in Secrets Manager and then at Celonis, which rejects the old ones."""
         self.team.credentials = {kind: self.team.new_secret(kind) for kind in self.team.credentials}
         self.connect(self.team.document())
         self.team.install()
 
     def expire(self) -> None:
-        """The first execution reaches the time-out of the state machine."""
+        """Let the first execution reach the timeout of the state machine."""
         self.execution().expire()
 
     def stop(self, name: str = "") -> None:
-        """A user stops an execution of the case in the console."""
+        """Stop an execution of the case, as a user does in the console."""
         arn = self.execution(name).arn
         self.environment.stack.client("stepfunctions").stop_execution(executionArn=arn)
 

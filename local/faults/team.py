@@ -1,4 +1,4 @@
-"""A Celonis team for the cases: a simulator with credentials of its own, changed through its controls."""
+"""A Celonis team for the cases: a simulator with its own credentials, changed through its controls."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ KINDS = ("client_secret", "app_key", "api_key")
 
 
 class ControlRefused(Exception):
-    """The simulator refuses a control: the case is wrong."""
+    """The simulator rejected a control request: the case is wrong."""
 
 
 class CelonisTeam:
-    """``connection``: the name under which the stack knows this team; ``kind``: how it signs in there."""
+    """``connection``: the name of the stack's connection to this team; ``kind``: its kind of sign-in."""
 
     def __init__(self, connection: str) -> None:
         self.connection = connection
         self.kind = "client_secret"
         self.secrets: list[str] = []
-        """Everything that this team ever gave out or took as a proof."""
+        """Every credential and token that this team ever issued or accepted."""
         self.celonis = CelonisSimulator(new_token=lambda: self.new_secret("token"))
         self.celonis.start()
         self.credentials = {kind: self.new_secret(kind) for kind in KINDS}
@@ -40,25 +40,25 @@ class CelonisTeam:
         self.celonis.stop()
 
     def new_secret(self, what: str) -> str:
-        """A secret that must not be found anywhere."""
-        made = f"{what}-{secrets.token_hex(12)}"
-        self.secrets.append(made)
-        return made
+        """Return a new secret, which must not be found anywhere."""
+        secret = f"{what}-{secrets.token_hex(12)}"
+        self.secrets.append(secret)
+        return secret
 
     def install(self) -> None:
-        """Celonis takes the credentials as they are now; others, and all tokens, are refused."""
+        """Let Celonis accept the current credentials; others, and all tokens, are rejected."""
         self.control("PUT", "/credentials", **self.credentials)
         self.control("DELETE", "/tokens")
 
     def document(self) -> Json:
-        """The secret of the connection, as a person fills it in."""
+        """Return the secret of the connection, as a user fills it in."""
         secret = self.credentials[self.kind]
         client = {"type": "oauth_client", "client_id": world.CLIENT_ID, "client_secret": secret}
         auth = client if self.kind == "client_secret" else {"type": self.kind, "key": secret}
         return {"base_url": self.celonis.url, "allow_http": True, "allow_any_host": True, "auth": auth}
 
     def control(self, method: str, path: str, **fields: Any) -> Any:
-        """One control of the simulator. Raises ``ControlRefused``."""
+        """Send a control request to the simulator. Raises ``ControlRefused``."""
         body = json.dumps(fields).encode() if fields else b""
         answer = self.celonis.controls.handle(method, path, body)
         if answer.status != 200:
@@ -66,18 +66,18 @@ class CelonisTeam:
         return json.loads(answer.body)
 
     def job(self, name: str, ran: str | None, **knobs: Any) -> str:
-        """The id of a new data job, whose execution a day before ended as ``ran`` says."""
-        made = str(self.control("POST", "/jobs", name=name, **knobs)["id"])
-        self._ran(self.celonis.model.jobs[made], ran)
-        return made
+        """Create a data job whose execution a day ago ended with status ``ran``; return its id."""
+        job_id = str(self.control("POST", "/jobs", name=name, **knobs)["id"])
+        self._ran(self.celonis.model.jobs[job_id], ran)
+        return job_id
 
     def model(self, name: str, ran: str | None, **knobs: Any) -> tuple[str, dict[str, str]]:
-        """The id of a new data model and those of its tables by name; else as :meth:`job`."""
+        """Create a data model like :meth:`job`; return its id and the ids of its tables by name."""
         tables = {table: f"{table.lower()}-{secrets.token_hex(4)}" for table in TABLES}
         rows = [{"id": key, "name": table, "data_source_id": "erp"} for table, key in tables.items()]
-        made = str(self.control("POST", "/models", name=name, tables=rows, **knobs)["id"])
-        self._ran(self.celonis.model.models[made], ran)
-        return made, tables
+        model_id = str(self.control("POST", "/models", name=name, tables=rows, **knobs)["id"])
+        self._ran(self.celonis.model.models[model_id], ran)
+        return model_id, tables
 
     def _ran(self, target: JobTarget | ModelTarget, outcome: str | None) -> None:
         if outcome is None:
@@ -89,13 +89,16 @@ class CelonisTeam:
         target.stale_reads = dict.fromkeys(target.stale_reads, 0)
 
     def started(self, *targets: str) -> list[Json]:
-        """What was really started on these jobs and models since the case began, oldest first."""
+        """Return what was really started on these jobs and models since the case began, oldest first."""
         platform = self.celonis.model
         with platform.lock:
             platform.settle()
-            known = [platform.jobs.get(target) or platform.models[target] for target in targets]
+            reached = [platform.jobs.get(target) or platform.models[target] for target in targets]
             operations = [
-                operation for target in known for operation in target.operations if operation.by != "history"
+                operation
+                for target in reached
+                for operation in target.operations
+                if operation.by != "history"
             ]
             return [
                 describe(operation, platform.clock())
@@ -103,6 +106,6 @@ class CelonisTeam:
             ]
 
     def requests(self, call: str, about: str = "") -> list[Json]:
-        """The requests of one call whose path names ``about``, in the order of their answers."""
+        """Return the requests of one call whose path contains ``about``, in the order of their responses."""
         rows: list[Json] = self.celonis.ledger.requests(call)
         return [row for row in rows if about in row["path"]]

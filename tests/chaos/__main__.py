@@ -16,6 +16,7 @@ from tests.chaos.scenario import random_scenario
 from tests.chaos.simulation import run_scenario
 from tests.chaos.timeline import timeline
 from tests.fakes.processes import in_processes
+from tests.fakes.quiet import quiet
 
 CHUNK = 20
 SHOWN = 3
@@ -45,7 +46,8 @@ def count_scenarios(first: int, count: int) -> ScenarioCounts:
     """Runs the scenarios of ``count`` seeds."""
     found = ScenarioCounts()
     for seed in range(first, first + count):
-        result = run_scenario(random_scenario(seed))
+        with quiet():
+            result = run_scenario(random_scenario(seed))
         table = result.simulation.service.dynamodb
         found.scenarios += 1
         found.hours += result.ended_at / 3600

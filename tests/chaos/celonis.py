@@ -92,6 +92,17 @@ class ChaosTarget(FakeTarget):
             load = target.begin(mine=False, at=at, seconds=seconds, outcome="SUCCESS")
             self.inner_loads.setdefault(start.id, []).append(load)
 
+    def cancel(self, at: float) -> None:
+        """As for any target; the loads that the execution has not begun by then never begin."""
+        running = self.running(at)
+        super().cancel(at)
+        if running is None:
+            return
+        end = at + self.cancel_seconds
+        for target, load in zip(self.inner, self.inner_loads.get(running.id, ()), strict=False):
+            if load.at > end:
+                target.starts.remove(load)
+
     def inner_loads_of(self, start: FakeStart, model: str) -> list[FakeStart]:
         """The loads of a model that an execution of this job began."""
         names = [target.name for target in self.inner]

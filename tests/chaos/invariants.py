@@ -204,12 +204,12 @@ class Invariants:
 
     def failures_are_notified(self) -> Iterator[str]:
         for run_id, run in self.runs.items():
-            if not run.is_open and run.status != "SUCCEEDED" and run_id not in self.notified:
+            if run.status in ("FAILED", "TIMED_OUT") and run_id not in self.notified:
                 yield f"visible: {run_id} ended {run.status} and nobody was notified"
         executions = self.simulation.functions.executions.known
         for name, execution in executions.items():
             is_heard = name in self.runs or name not in self.result.lost_events
-            is_well = name in self.runs and self.runs[name].status == "SUCCEEDED"
+            is_well = name in self.runs and self.runs[name].status in ("SUCCEEDED", "ABORTED")
             if execution.status in ("RUNNING", "SUCCEEDED") or is_well or not is_heard:
                 continue
             if name not in self.notified:

@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 from celonis_refresh.celonis.records import StartAnswer
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.notifications.outbox import Message, Outbox, SendResult, outbox_key
 from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.runs import claims, deliveries, leases, slots
 from celonis_refresh.runs.records import Run
@@ -18,10 +19,9 @@ from celonis_refresh.steps.cancel import StepCanceller
 from celonis_refresh.steps.observation import Observation
 from celonis_refresh.steps.ownership import Ownership
 from celonis_refresh.steps.step import Progress, Step
-from celonis_refresh.timing import Deadline, iso
+from celonis_refresh.timing import Deadline
 from celonis_refresh.workflow import close as closer
 from celonis_refresh.workflow.accept import TriggerAcceptor
-from celonis_refresh.workflow.close import RunCloser
 from celonis_refresh.workflow.commands import RunCommands
 from celonis_refresh.workflow.executions import ExecutionDescription
 from celonis_refresh.workflow.reconcile import ReconcileFindings, Reconciler
@@ -83,9 +83,16 @@ def slot_released_without_follow_up() -> Iterator[None]:
     real = slots.release
 
     def release(
-        table: Table, pipeline: str, slot: Mapping[str, Any], run_id: str, at: str, *, paused: bool
+        table: Table,
+        pipeline: str,
+        slot: Mapping[str, Any],
+        run_id: str,
+        at: str,
+        health: Mapping[str, Any],
+        *,
+        paused: bool,
     ) -> list[Action]:
-        actions = real(table, pipeline, {**slot, "pending": None}, run_id, at, paused=paused)
+        actions = real(table, pipeline, {**slot, "pending": None}, run_id, at, health, paused=paused)
         for action in actions:
             action["Update"]["UpdateExpression"] += ", #pending"
             action["Update"]["ExpressionAttributeNames"]["#pending"] = "pending"
@@ -112,26 +119,22 @@ def sent_mark_after_the_post() -> Iterator[None]:
 
 
 @contextmanager
-def notified_before_it_is_sent() -> Iterator[None]:
-    """The record says that a notification was sent before it is."""
+def message_removed_before_it_is_sent() -> Iterator[None]:
+    """A message is removed from the outbox before it is sent."""
+    real = Outbox._send_claimed
 
-    def report(self: RunCloser, run: Run, deadline: Deadline) -> None:
-        if run.status == "SUCCEEDED" or run.item.get("notified_at"):
-            return
-        notified = self.table.set(
-            f"run#{run.run_id}", {"notified_at": iso(self.clock())}, "attribute_exists(pk)"
-        )
-        self.table.transact([notified, self.table.remove(f"notice#{run.run_id}", "")], deadline)
-        self.publish(run.run_id, "", {"run_id": run.run_id})
+    def send(self: Outbox, message: Message, deadline: Deadline) -> SendResult:
+        self.table.delete(self.table.remove(outbox_key(message.message_id), ""), deadline)
+        return real(self, message, deadline)
 
-    with patch.object(RunCloser, "_notify", report):
+    with patch.object(Outbox, "_send_claimed", send):
         yield
 
 
 @contextmanager
 def lease_without_condition() -> Iterator[None]:
     """A lease is taken even if another run holds it."""
-    with patch.object(leases._Known, "_holder", lambda self, lease: None):
+    with patch.object(leases._LeaseView, "_holder", lambda self, lease: None):
         yield
 
 
@@ -205,6 +208,7 @@ def retry_without_delivery() -> Iterator[None]:
     def accept_retry(self: TriggerAcceptor, *arguments: Any) -> Any:
         *before, given, deadline = arguments
         acceptance = real(self, *before, given, deadline)
+        self.claims.remembered.clear()
         for key in given:
             self.claims.table.delete(self.claims.table.remove(key, ""), deadline)
         return acceptance
@@ -234,7 +238,7 @@ PLANTED: dict[Plant, str] = {
     lease_freed_early: "lease",
     slot_released_without_follow_up: "lost",
     sent_mark_after_the_post: "twice",
-    notified_before_it_is_sent: "visible",
+    message_removed_before_it_is_sent: "visible",
     lease_without_condition: "lease",
     ended_runs_not_reconciled: "ends",
     lost_answer_posted_again: "twice",

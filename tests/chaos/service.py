@@ -17,6 +17,7 @@ from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTar
 from celonis_refresh.workflow.executions import ExecutionDescription
 from celonis_refresh.workflow.listing import Listing
 from celonis_refresh.workflow.open import RunOpener
+from celonis_refresh.workflow.pause import PipelinePauses
 from celonis_refresh.workflow.requests import RunRequests
 from tests.chaos.celonis import ChaosCelonis, StepIdentity
 from tests.fakes.dynamodb import FakeDynamoDB, client_error
@@ -146,6 +147,7 @@ class ChaosService(WebhookHarness):
         self.opener = RunOpener(service.context, self.acceptor, self.tables, service.clock)
         self.requests = RunRequests(self.acceptor, self.executions, lookup, listing)
         self.run_commands = make_run_commands(service, self.executions, self.acceptor, self.definitions)
+        self.pauses = PipelinePauses(service.table, self.executions, self._definition, service.clock)
         self.reconciler = make_reconciler(service, self.executions, self.closer)
 
     def _table(self, operation: str, when: Literal["before", "after"]) -> None:

@@ -33,7 +33,7 @@ ASYNC_PAUSES = (60.0, 120.0)
 POLLS, POLL_SECONDS = 60, 120.0
 """For how long a user waits for a run to retry or to cancel."""
 DROPS = " and what waits behind it"
-OPEN_KINDS = ("slot#", "lease#", "notice#", "batch#", "queue#")
+OPEN_KINDS = ("slot#", "lease#", "outbox#", "batch#", "queue#")
 OPEN = ("OPENING", "RUNNING")
 
 
@@ -591,9 +591,30 @@ class Simulation:
             self._retry_run(name, action)
 
     def _pause(self, action: UserAction) -> None:
+        """A user pauses a pipeline for a time: every other one by the API, the others by its definition."""
+        if action.number % 2:
+            name, pauses = action.names[0], self.functions.pauses
+            self._until_answered(f"pause {name}", lambda by: pauses.pause(name, CALLER, None, by))
+            self.sleep(action.seconds)
+            resumes = [
+                self.spawn(
+                    lambda: self._until_answered(
+                        f"resume {name}", lambda by: pauses.resume(name, CALLER, by)
+                    ),
+                    f"resume {name}",
+                )
+                for _ in range(2)
+            ]
+            self.join(resumes)
+            return
         self.functions.paused.add(action.names[0])
         self.sleep(action.seconds)
         self.functions.paused.discard(action.names[0])
+
+    def _until_answered(self, label: str, act: Callable[[Deadline], Any]) -> None:
+        """Repeat a request to the API until it is answered; once the faults are over, it is."""
+        while not isinstance(self._request("api", label, act), dict):
+            self.sleep(60.0)
 
     def _other_start(self, action: UserAction) -> None:
         outcome = self.random.choice(("SUCCESS", "FAIL"))

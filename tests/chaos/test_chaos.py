@@ -18,6 +18,13 @@ from tests.chaos.timeline import timeline
 
 CHUNKS, SCENARIOS = 8, 64
 MAX_SEEDS = 300
+FOUND_FIRST = {
+    "message_removed_before_it_is_sent": 8,
+    "lost_answer_posted_again": 33,
+    "retry_without_delivery": 36,
+    "merged_options_lost": 42,
+}
+"""Seeds that find a fault which is rarely found: they are tried first. Other scenarios have other seeds."""
 ROOT = Path(__file__).parents[2]
 
 
@@ -38,7 +45,7 @@ def test_the_sample_has_runs_of_every_end_and_days_of_virtual_time() -> None:
 def test_a_planted_fault_is_found(plant: Plant) -> None:
     invariant, found = PLANTED[plant], set()
     with plant():
-        for seed in range(MAX_SEEDS):
+        for seed in (FOUND_FIRST.get(plant.__name__, 0), *range(MAX_SEEDS)):
             found |= {text.split(":")[0] for text in findings(run_scenario(random_scenario(seed)))}
             if invariant in found:
                 return
@@ -53,4 +60,5 @@ def test_a_seed_replays_exactly_in_this_process_and_in_another() -> None:
     other = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=120
     )
-    assert other.stdout.rstrip() == shown
+    lines = [line for line in other.stdout.splitlines() if '"_aws":' not in line]  # metrics
+    assert "\n".join(lines).rstrip() == shown

@@ -1,4 +1,4 @@
-"""What AWS answers boto3's clients, without a socket: in place of botocore's HTTP session."""
+"""A fake of botocore's HTTP session that answers boto3 clients without a socket."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class FakeAws:
     """``latencies``: seconds of the next answers to an operation; of all others ``default_latency``.
 
     An operation takes effect even if its response comes too late. ``failures``: errors of the next calls of
-    an operation, which then has no effect.
+    an operation, which then has no effect. ``executions``: what DescribeExecution returns, by ARN.
     """
 
     clock: FakeClock = field(default_factory=FakeClock)
@@ -55,6 +55,7 @@ class FakeAws:
     failures: dict[str, list[AwsFailure]] = field(default_factory=dict)
     attempts: list[AwsAttempt] = field(default_factory=list)
     started: list[str] = field(default_factory=list)
+    executions: dict[str, Json] = field(default_factory=dict)
 
     def client(self, service: str) -> Any:
         """A client with the trigger's timeouts, without pauses between attempts."""
@@ -103,10 +104,15 @@ class FakeAws:
             "GetParameter": lambda body: {"Parameter": {"Value": json.dumps(self.parameters[body["Name"]])}},
             "GetParameters": self._parameters,
             "GetSecretValue": self._secret,
+            "GetParametersByPath": self._parameters_by_path,
             "StartExecution": self._start,
+            "DescribeExecution": lambda body: {"status": "RUNNING"} | self.executions[body["executionArn"]],
+            "PutEvents": lambda body: {"FailedEntryCount": 0, "Entries": [{} for _ in body["Entries"]]},
             "GetItem": lambda body: table.get_item(**body),
             "TransactGetItems": lambda body: table.transact_get_items(**body),
             "UpdateItem": lambda body: table.update_item(**body),
+            "DeleteItem": lambda body: table.delete_item(**body),
+            "Query": lambda body: table.query(**body),
             "TransactWriteItems": lambda body: table.transact_write_items(**body),
         }
 
@@ -117,8 +123,12 @@ class FakeAws:
             "InvalidParameters": [name for name in body["Names"] if name not in found],
         }
 
+    def _parameters_by_path(self, body: Json) -> Json:
+        names = [name for name in self.parameters if name.startswith(body["Path"])]
+        return {"Parameters": [{"Name": name, "Value": json.dumps(self.parameters[name])} for name in names]}
+
     def _secret(self, body: Json) -> Json:
-        """Each value is a version of its own."""
+        """Return the version of a secret: one per value."""
         text = json.dumps(self.secrets[body["SecretId"]])
         return {"SecretString": text, "VersionId": sha256(text.encode()).hexdigest()[:32]}
 

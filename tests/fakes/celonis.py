@@ -28,7 +28,7 @@ from tests.fakes.clock import FakeClock
 
 Busy = Literal["refuse", "queue", "ignore", "parallel"]
 Lost = Literal["before", "after", "unsent", "throttled", "refused", "nothing"]
-"""The fate of a start: lost before or after its effect, never sent, 429, 409, or a 2xx without effect."""
+"""The result of a start: lost before or after its effect, never sent, 429, 409, or a 2xx without effect."""
 Effect = Literal["started", "queued", "ignored"]
 Aspect = Literal["status", "ids", "list"]
 Hook = Callable[[str, Literal["before", "after"]], None]
@@ -36,7 +36,7 @@ A = TypeVar("A")
 
 
 def no_hook(name: str, when: str) -> None:
-    """Nothing happens."""
+    """Do nothing."""
 
 
 def no_rate_limit() -> None:
@@ -97,7 +97,7 @@ class ShownFields:
 
     @property
     def after_end(self) -> bool:
-        """Whether a job's record keeps the id of what was started last, from its start on."""
+        """Whether a job's record has the id of the newest execution from its start on."""
         return self.latest != "none" and self.latest_moves == "start"
 
 
@@ -189,7 +189,7 @@ class FakeTarget:
         return newest if newest is not None and newest.ended_at > at else None
 
     def post(self, at: float, detail: str) -> tuple[Effect, FakeStart]:
-        """Our start. Raises the refusal if this Celonis refuses a second one."""
+        """Start an execution of ours. Raises the error if this Celonis rejects a second one."""
         running = self.running(at)
         if running is None or self.busy == "parallel":
             return "started", self._mine(at, detail)
@@ -217,8 +217,8 @@ class FakeTarget:
 class FakeCelonis:
     """One team. Every call takes ``up`` seconds to Celonis and ``down`` seconds back.
 
-    ``hook`` is called before and after every call, and may raise. ``faults``: what goes wrong with the
-    calls to come, by name of the call, in order; ``sent``: every call that arrived, with its arguments.
+    ``hook`` is called before and after every call, and may raise. ``faults``: the errors of the
+    next calls, by name of the call, in order; ``sent``: every call that arrived, with its arguments.
     ``rate_limiter``: for polls and cancels; ``limit``: the rate limit in every response.
     ``dated``: the answer to a start carries the date. ``average_seconds``: in the load history, by type.
     """
@@ -311,7 +311,6 @@ class FakeCelonis:
         return self._answer(
             Load(
                 load_id=by_id.id if by_id and shows.load_id else None,
-                model_id=model,
                 status=_load_status(by_status, at - lag("status")) if by_status and shows.status else None,
                 start_date=by_date.started(at - lag("list")) if by_date and shows.dates else None,
                 end_date=by_date.ended(at - lag("list")) if by_date and shows.dates else None,

@@ -15,6 +15,8 @@ from math import ceil, inf
 from random import Random
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from celonis_refresh.runs.records import item_size
 from celonis_refresh.runs.table import from_item
 from tests.fakes.clock import FakeClock
@@ -27,7 +29,7 @@ TRANSACTION_SECONDS = (0.005, 0.015)
 SINGLE_SECONDS = (0.002, 0.006)
 """How long the table works on a transaction, and on any other request."""
 WRITE_UNITS, READ_UNITS = 1000.0, 3000.0
-"""What one partition, and so one item, takes in a second."""
+"""Capacity units per second of one partition, and so of one item."""
 
 
 @dataclass
@@ -51,7 +53,8 @@ class Bucket:
 class ContendedDynamoDB:
     """A client for many workers. ``requests``: how many were sent, by operation; ``conflicts``,
     ``throttled``: those that were cancelled for this reason. ``stalled``: the share of requests that arrive
-    much later."""
+    much later. ``mixed``: a transaction that conflicts reports the refused conditions of its other items as
+    well."""
 
     clock: FakeClock
     sleep: Callable[[float], None]
@@ -61,6 +64,7 @@ class ContendedDynamoDB:
     conflicts: int = 0
     throttled: int = 0
     stalled: float = 0.0
+    mixed: bool = False
     units: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -74,7 +78,7 @@ class ContendedDynamoDB:
         if met := self.held.intersection(keys):
             self.sleep(self.random.uniform(*SINGLE_SECONDS) + NETWORK_SECONDS)
             self.conflicts += 1
-            raise canceled(*("TransactionConflict" if key in met else "None" for key in keys))
+            raise self._conflict(request["TransactItems"], met)
         self.held.update(keys)
         try:
             self.sleep(self.random.uniform(*TRANSACTION_SECONDS))
@@ -86,6 +90,15 @@ class ContendedDynamoDB:
         finally:
             self.held.difference_update(keys)
             self.sleep(NETWORK_SECONDS)
+
+    def _conflict(self, actions: list[dict[str, Any]], met: set[str]) -> ClientError:
+        reasons: list[dict[str, Any]] = []
+        for action in actions:
+            refusal = self.dynamodb.refusal(action) if self.mixed and _key(action) not in met else None
+            code = "TransactionConflict" if _key(action) in met else "None"
+            refused = {"Code": "ConditionalCheckFailed", **(refusal or {})}
+            reasons.append({"Code": code} if refusal is None else refused)
+        return client_error("TransactionCanceledException", "TransactWriteItems", CancellationReasons=reasons)
 
     def transact_get_items(self, **request: Any) -> dict[str, Any]:
         keys = [entry["Get"]["Key"]["pk"]["S"] for entry in request["TransactItems"]]

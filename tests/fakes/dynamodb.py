@@ -1,4 +1,4 @@
-"""DynamoDB's low-level client in memory: what the table uses of it, with its conditions and its refusals.
+"""DynamoDB's low-level client in memory: the operations that the table uses, with conditions and errors.
 
 ``tests/unit/runs/test_fake_dynamodb.py`` compares it with moto, request by request.
 """
@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from celonis_refresh.runs.table import Table, from_item
 from tests.fakes.clock import FakeClock
-from tests.fakes.expressions import InvalidExpression, Item, holds, updated
+from tests.fakes.expressions import InvalidExpression, Item, holds, partition_value, updated
 from tests.fakes.limits import (
     MAX_HASH_KEY,
     MAX_RANGE_KEY,
@@ -37,6 +37,10 @@ INDEXES = {
         ("status", *SUMMARY),
     ),
     "by_status": ("status", ("pipeline", *SUMMARY)),
+    "by_source": (
+        "source_shard",
+        ("source", "delivery", "result", "reason", "errors", "runs", "expires"),
+    ),
 }
 """The indexes of the template's table: partition key and projection. All sort by ``position``."""
 
@@ -64,7 +68,7 @@ def canceled(*codes: str) -> ClientError:
 
 
 def _quiet(operation: str, request: dict[str, Any]) -> None:
-    """Nothing happens."""
+    """Do nothing."""
 
 
 @dataclass
@@ -149,7 +153,7 @@ class FakeDynamoDB:
     def _single(self, action: dict[str, Any]) -> dict[str, Any]:
         ((_, body),) = action.items()
         check_request(body)
-        refusal = self._refusal(action)
+        refusal = self.refusal(action)
         if refusal is not None:
             (kind,) = action
             raise client_error("ConditionalCheckFailedException", f"{kind}Item", **refusal)
@@ -165,7 +169,7 @@ class FakeDynamoDB:
         if not 0 < len(keys) <= MAX_ITEMS or len(set(keys)) < len(keys):
             raise client_error("ValidationException", "TransactWriteItems")
         check_actions(actions)
-        refusals = [self._refusal(action) for action in actions]
+        refusals = [self.refusal(action) for action in actions]
         if any(refusal is not None for refusal in refusals):
             reasons = [
                 {"Code": "None"} if refusal is None else {"Code": "ConditionalCheckFailed", **refusal}
@@ -181,8 +185,8 @@ class FakeDynamoDB:
             self.tokens.add(token)
         return {}
 
-    def _refusal(self, action: dict[str, Any]) -> dict[str, Any] | None:
-        """None if the condition holds; otherwise the existing item, if the action requests it."""
+    def refusal(self, action: dict[str, Any]) -> dict[str, Any] | None:
+        """Return None if the condition holds; otherwise the existing item, if the action requests it."""
         ((_, body),) = action.items()
         item = self.items.get(_key(action))
         condition = body.get("ConditionExpression")
@@ -220,8 +224,9 @@ class FakeDynamoDB:
         hash_key, projected = INDEXES[request["IndexName"]]
         names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
         condition, forward = request["KeyConditionExpression"], request["ScanIndexForward"]
-        keyed = (item for item in self.items.values() if hash_key in item and "position" in item)
-        found = [item for item in keyed if holds(condition, item, names, values)]
+        wanted_key = partition_value(condition, hash_key, names, values)
+        keyed = (item for item in self.items.values() if item.get(hash_key) == wanted_key)
+        found = [item for item in keyed if "position" in item and holds(condition, item, names, values)]
         found.sort(key=_place, reverse=not forward)
         if start := request.get("ExclusiveStartKey"):
             after = _place(start)

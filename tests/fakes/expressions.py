@@ -148,6 +148,18 @@ def holds(condition: str, item: Item | None, names: Names, values: Values) -> bo
     return _holds(_condition(condition), item or {}, names, values)
 
 
+def partition_value(condition: str, key: str, names: Names, values: Values) -> Any:
+    """Return the value that a key condition requires of the partition key. Raises ``InvalidExpression``."""
+    conditions = [_condition(condition)]
+    while conditions:
+        match conditions.pop():
+            case ("AND", left, right):
+                conditions += [right, left]
+            case ("compare", "=", ("path", (part,)), ("value", value)) if _name(part, names) == key:
+                return values[value]
+    raise InvalidExpression(f"{condition} does not require a value of {key}")
+
+
 def _holds(tree: Tree, item: Item, names: Names, values: Values) -> bool:
     match tree:
         case ("OR", left, right):

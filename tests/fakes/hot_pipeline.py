@@ -37,7 +37,7 @@ FUNCTION_SECONDS = 9.5
 REASON = "Load of the sales documents in the source system has completed: 12 packages, no errors."
 TRANSACTIONS = ("TransactWriteItems", "TransactGetItems")
 EXPECTED_RUNS = 2
-"""The run that the first delivery starts, and the one that follows it: the job does not end meanwhile."""
+"""The run that the first delivery starts, and the one that follows it: the job runs longer than both."""
 DOCUMENT: dict[str, Any] = {"data_pool": "pool-1", "jobs": [{"job": "job-1"}]}
 DEFINITION = read_definition("The definition", Definition, DOCUMENT)
 

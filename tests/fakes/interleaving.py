@@ -17,7 +17,7 @@ MAX_SWITCHES = 200_000
 
 
 class WorkerStopped(BaseException):
-    """The test is over: the worker's thread ends here."""
+    """The test has ended: the worker's thread ends here."""
 
 
 class Worker:
@@ -64,7 +64,7 @@ class Interleaving:
         return worker
 
     def pause(self) -> None:
-        """Lets another worker continue. Does nothing outside of a worker."""
+        """Let another worker continue. Outside of a worker, do nothing."""
         if self.current is not None and self.random.random() < self.pause_share:
             self._hand_back()
 

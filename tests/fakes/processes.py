@@ -1,4 +1,4 @@
-"""Chunks of a long search, side by side."""
+"""Runs chunks of a long search in parallel processes."""
 
 from __future__ import annotations
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
+from celonis_refresh.aws.event_bus import EventBus
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.notifications.channels import Channel
 from celonis_refresh.pipelines.definition import Definition, read_definition
 from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.runs.claims import Claim, Claims
@@ -22,6 +24,8 @@ from celonis_refresh.timing import Deadline
 from tests.fakes.celonis import FakeCelonis, FakeTarget
 from tests.fakes.clock import FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB, table_of
+from tests.fakes.events import FakeEvents
+from tests.fakes.receiver import FakeReceiver
 
 POOL, JOB, MODEL = "pool-1", "job-a", "model-a"
 RUN = "otc-1"
@@ -32,7 +36,7 @@ MAX_TASKS = 400
 
 
 class Crashed(BaseException):
-    """The function died here. No code of the service catches it."""
+    """The function was killed here. No code of the service catches it."""
 
 
 @dataclass
@@ -56,12 +60,12 @@ class Crashes:
 
 
 def job_definition(**fields: object) -> Definition:
-    """One job, nothing else."""
+    """A pipeline with one job."""
     return _definition({"jobs": [{"job": JOB}], **fields})
 
 
 def load_definition(**fields: object) -> Definition:
-    """One load, nothing else."""
+    """A pipeline with one load."""
     return _definition({"loads": [{"data_model": MODEL}], **fields})
 
 
@@ -84,14 +88,21 @@ class ServiceHarness:
         self.leases = Leases(self.table, self.clock)
         self.claims = Claims(self.table, self.clock)
         random = Random(self.seed)  # noqa: S311
-        self.context = StepContext(self.records, self.leases, self.target_for, self.clock, random)
+        self.events = FakeEvents()
+        self.receiver = FakeReceiver()
+        self.channels: dict[str, Channel] = {}
+        self.celonis_names: dict[str, str] = {}
+        self.bus = EventBus(lambda: self.events, "default", "shop", self.clock)
+        self.context = StepContext(
+            self.records, self.leases, self.target_for, self.clock, random, self.bus.announce
+        )
 
     def crash(self, at: Iterable[tuple[int, Literal["before", "after"]]]) -> None:
-        """From now on the function dies at these calls."""
+        """Kill the function at these calls from now on."""
         crashes = Crashes(list(at))
         self.dynamodb.before = lambda operation, request: crashes.hook("before")
         self.dynamodb.after = lambda operation, request: crashes.hook("after")
-        self.celonis.hook = lambda name, when: crashes.hook(when)
+        self.celonis.hook = self.events.hook = lambda name, when: crashes.hook(when)
 
     def deadline(self, seconds: float = TASK_SECONDS) -> Deadline:
         return Deadline.after(seconds, self.clock)

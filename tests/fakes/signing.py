@@ -1,4 +1,4 @@
-"""The signing twin of ``verify``: for tests, for the demo, and for people who write a sender."""
+"""The counterpart of ``verify``: signs requests as a sender does, for tests and the demo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that take their time."""
+"""Servers that answer slowly."""
 
 from __future__ import annotations
 

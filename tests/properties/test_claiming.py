@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from celonis_refresh.pipelines.definition import Definition, read_definition
 from celonis_refresh.pipelines.options import RunOptions, make_options
 from celonis_refresh.runs.claims import Claim, Claims, Delivery
-from celonis_refresh.runs.deliveries import DAY
+from celonis_refresh.runs.deliveries import DAY, pipelines_of
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, TableBusy
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.queued import QueuedRun, RunLookup
@@ -226,7 +226,7 @@ class ClaimingMachine(RuleBasedStateMachine):
         known = self.claims.known(key)
         own = known is not None and pipeline in known.earlier
         batches = self.fake.documents("batch#")
-        return own or any(pipeline in batch["deliveries"].get(key, ()) for batch in batches)
+        return own or any(pipeline in pipelines_of(batch, key) for batch in batches)
 
     @contextmanager
     def dying(self, writes: int, moment: str) -> Iterator[None]:

@@ -17,6 +17,7 @@ import pytest
 
 from celonis_refresh.pipelines.definition import Definition, read_definition
 from celonis_refresh.pipelines.options import RunOptions, make_options
+from celonis_refresh.runs.callbacks import Callback
 from celonis_refresh.runs.claims import Acceptance, Claim, Claims, Delivery
 from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records
 from celonis_refresh.runs.slots import release, start_pending
@@ -25,6 +26,7 @@ from celonis_refresh.timing import Deadline, iso
 from tests.fakes.clock import FakeClock
 from tests.fakes.contended_dynamodb import ContendedDynamoDB
 from tests.fakes.interleaving import Interleaving
+from tests.properties.hypothesis_settings import FACTOR
 
 SECONDS = 2.0
 """In which everything happens."""
@@ -57,6 +59,7 @@ class ConcurrentClaims:
         self.clock, self.random = FakeClock(), Random(self.seed)  # noqa: S311 - a simulation
         self.workers = Interleaving(self.clock, self.random)
         self.dynamodb = ContendedDynamoDB(self.clock, self.workers.sleep, self.random, stalled=0.1)
+        self.dynamodb.mixed = self.seed % 2 == 1
         self.table = Table(cast("Any", self.dynamodb), "table", self.random, self.workers.sleep)
         self.processes = [Claims(self.table, self.clock) for _ in range(6)]
         self.records = Records(Table(cast("Any", self.dynamodb.dynamodb), "table"), self.clock)
@@ -96,21 +99,23 @@ class ConcurrentClaims:
         ]
 
     def _delivery(self, name: str) -> Delivery:
-        """The same delivery always names the same pipelines and options."""
+        """The same delivery always names the same pipelines, options and callback, if it has one.
+
+        Those that only come in batches have none: a request with a callback has one event.
+        """
         chance = Random(name)  # noqa: S311
         pipelines = chance.sample(PIPELINES, chance.choice([1, 1, 2]))
         options = make_options(None, [chance.choice(TABLES)], [])
-        return Delivery(
-            [self._claim(pipeline, options) for pipeline in pipelines], [delivery_key("erp", name)]
-        )
+        callbacks = () if name.startswith("batch") else (Callback(f"https://hooks.example.com/{name}"),)
+        claims = [self._claim(pipeline, options, callbacks) for pipeline in pipelines]
+        return Delivery(claims, [delivery_key("erp", name)])
 
-    def _claim(self, pipeline: str, options: RunOptions) -> Claim:
+    def _claim(self, pipeline: str, options: RunOptions, callbacks: tuple[Callback, ...]) -> Claim:
         self.made += 1
         fields = {"data_pool": "p", "jobs": [{"job": f"job-{pipeline}"}], "paused": pipeline in self.paused}
         definition = read_definition("The definition", Definition, fields)
-        return Claim(
-            pipeline, options, f"{pipeline}-{self.made}", f"{pipeline}-follow-{self.made}", definition
-        )
+        run_id, follow_up_id = f"{pipeline}-{self.made}", f"{pipeline}-follow-{self.made}"
+        return Claim(pipeline, options, run_id, follow_up_id, definition, callbacks=callbacks)
 
     def _accept(self, deliveries: Sequence[Delivery]) -> None:
         at, claims = self.clock.now, self.random.choice(self.processes)
@@ -141,9 +146,9 @@ class ConcurrentClaims:
     def _note_records(self, operation: str, request: dict[str, Any]) -> None:
         """The moment at which a record is written: the run is created, by whatever clock, a little before."""
         for action in request["TransactItems"] if operation == "TransactWriteItems" else ():
-            self.created.setdefault(
-                action.get("Put", {}).get("Item", {}).get("run_id", {}).get("S", ""), self.clock.now
-            )
+            key = action.get("Put", {}).get("Item", {}).get("pk", {}).get("S", "")
+            if key.startswith(run_key("")):
+                self.created.setdefault(key.removeprefix(run_key("")), self.clock.now)
 
     def _try(self, act: Callable[[], None]) -> None:
         try:
@@ -159,7 +164,22 @@ class ConcurrentClaims:
     def check(self) -> None:
         self._each_delivery_leads_to_one_run()
         self._every_trigger_is_covered_by_a_run_that_starts_after_it()
+        self._each_callback_is_stored_once_for_the_run_that_covers_its_trigger()
         self._one_run_at_a_time()
+
+    def _each_callback_is_stored_once_for_the_run_that_covers_its_trigger(self) -> None:
+        expected = {
+            (result.run_id, callback.address)
+            for trigger in self.triggers
+            for delivery, acceptance in zip(trigger.deliveries, trigger.accepted, strict=True)
+            for claim in delivery.claims
+            for result in acceptance.results
+            for callback in claim.callbacks
+            if result.pipeline == claim.pipeline
+        }
+        items = list(self.dynamodb.dynamodb.documents("callback#"))
+        assert {(item["run_id"], item["address"]) for item in items} == expected
+        assert len(items) == len(expected) > DELIVERIES
 
     def _each_delivery_leads_to_one_run(self) -> None:
         """Whatever the requests are answered, also as it is recorded, once every batch is finished."""
@@ -193,6 +213,6 @@ class ConcurrentClaims:
                 assert str(earlier["ended_at"]) <= str(later["created_at"])
 
 
-@pytest.mark.parametrize("seed", [*range(24), 160])
+@pytest.mark.parametrize("seed", [*range(12 * max(1, FACTOR)), 160])
 def test_triggers_at_the_same_time_count_once_and_none_is_lost(seed: int) -> None:
     ConcurrentClaims(seed).run().check()

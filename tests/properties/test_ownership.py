@@ -57,25 +57,25 @@ ids_stay = st.builds(ShownFields, current=flags, latest=spaces, listing=st.just(
 
 @examples(200)
 @given(worlds(listed, others=later))
-def test_with_a_list_nobody_who_comes_after_ours_is_taken_for_ours(world: TargetHistory) -> None:
+def test_with_a_list_no_later_start_is_taken_for_ours(world: TargetHistory) -> None:
     check_claim(*unfold(world))
 
 
 @examples(80)
 @given(worlds(ids_stay, atomic, others=once_shown))
-def test_once_a_look_showed_ours_nobody_else_is_taken_for_ours(world: TargetHistory) -> None:
+def test_once_a_poll_showed_ours_no_other_execution_is_taken_for_ours(world: TargetHistory) -> None:
     check_claim(*unfold(world))
 
 
 @examples(80)
 @given(worlds(st.builds(ShownFields, dates=flags), atomic, others=once_shown))
-def test_once_a_look_showed_our_load_nobody_elses_is_taken_for_ours(world: TargetHistory) -> None:
+def test_once_a_poll_showed_our_load_no_other_load_is_taken_for_ours(world: TargetHistory) -> None:
     check_claim(*unfold(world, "load"))
 
 
 @examples(60)
 @given(worlds(st.just(ShownFields(load_id=False)), atomic, others=once_shown))
-def test_a_load_without_id_is_told_by_its_start_date(world: TargetHistory) -> None:
+def test_a_load_without_id_is_identified_by_its_start_date(world: TargetHistory) -> None:
     check_claim(*unfold(world, "load"))
 
 
@@ -111,7 +111,7 @@ def test_once_a_poll_showed_ours_and_was_recorded_lost_answers_make_no_claim_wro
 
 @examples(100)
 @given(worlds(st.builds(ShownFields, dates=flags), atomic, others=once_shown, lost=losses))
-def test_once_a_look_showed_our_load_lost_answers_make_no_claim_wrong(world: TargetHistory) -> None:
+def test_once_a_poll_showed_our_load_lost_answers_make_no_claim_wrong(world: TargetHistory) -> None:
     check_claim(*unfold(world, "load"))
 
 
@@ -125,7 +125,7 @@ soon = st.sampled_from([20, 100, 400])
     worlds(listed, fresh, others=later, lost=losses, timeout=soon, **at_once)
     | worlds(ids_stay, fresh, others=once_shown, lost=losses, timeout=soon, **at_once)
 )
-def test_only_ours_is_cancelled_at_the_time_out_where_a_look_is_of_that_moment(world: TargetHistory) -> None:
+def test_only_ours_is_cancelled_at_the_timeout_if_polls_are_current(world: TargetHistory) -> None:
     ended, target, service = unfold(world)
     theirs = [start for start in target.starts if not start.mine]
     assert all(start.ended_early is None for start in theirs), "another user's was cancelled"
@@ -163,15 +163,15 @@ slow = slow.filter(lambda shows: shows.listing or not shows.current or shows.lat
 """Without a list, an id of another space that first shows at the end may be another execution's."""
 past = befores(known)
 ran_before = past.filter(bool)
-long_at_rest = ran_before.filter(lambda all_: all(ago - seconds > SETTLE for ago, seconds, _ in all_))
+long_idle = ran_before.filter(lambda all_: all(ago - seconds > SETTLE for ago, seconds, _ in all_))
 
 
 @examples(80)
 @given(
     worlds(telling, before=past, outcome=known, others_wait=st.just(True))
-    | worlds(slow, atomic, before=long_at_rest, outcome=known, others_wait=st.just(True))
+    | worlds(slow, atomic, before=long_idle, outcome=known, others_wait=st.just(True))
 )
-def test_where_nobody_else_starts_it_every_run_comes_to_its_own_end(world: TargetHistory) -> None:
+def test_without_other_starts_every_run_reaches_its_own_end(world: TargetHistory) -> None:
     ended, target, _ = unfold(world)
     assert (ended, len(target.mine)) == (ENDS[world.outcome], 1)
 
@@ -186,7 +186,7 @@ def test_where_nobody_else_starts_it_every_run_comes_to_its_own_end(world: Targe
         down=st.just(0.1),
     )
 )
-def test_where_nobody_else_starts_it_every_load_comes_to_its_own_end(world: TargetHistory) -> None:
+def test_without_other_starts_every_load_reaches_its_own_end(world: TargetHistory) -> None:
     """A load of less than two seconds may have ended before ours began, as far as dates say."""
     ended, target, _ = unfold(world, "load")
     allowed = {LOAD_ENDS[world.outcome]} | ({"OutcomeUnproven"} if world.queue + world.seconds < 2 else set())
@@ -245,7 +245,7 @@ def test_assumed_a_2xx_on_an_idle_job_started_it_or_the_start_of_another_user_is
     assert (ended, target.mine) == ("JobFailed", [])
 
 
-def test_assumed_nobody_starts_it_between_our_look_and_our_start_where_celonis_answers_with_no_id() -> None:
+def test_assumed_no_other_start_between_our_poll_and_our_start_if_celonis_returns_no_id() -> None:
     between = (-0.45, 30.0, "FAIL")
     ended, target, service = unfold(TargetHistory(before=(*PAST, between), busy="ignore"))
     assert (ended, target.mine) == ("JobFailed", [])
@@ -256,7 +256,7 @@ def test_assumed_nobody_starts_it_between_our_look_and_our_start_where_celonis_a
     assert reported == "SUCCEEDED"
 
 
-def test_a_stale_look_before_the_start_widens_that_moment_to_settle() -> None:
+def test_a_stale_poll_before_the_start_widens_that_moment_to_settle() -> None:
     recent = (20.0, 200.0, "FAIL")
     ended, target, _ = unfold(TargetHistory(before=(*PAST, recent), draws=(30.0, 30.0, 0.0), busy="ignore"))
     assert (ended, target.mine) == ("JobFailed", [])
@@ -277,7 +277,7 @@ def test_a_start_by_another_user_before_a_poll_shows_ours_is_ambiguous(shows: Sh
     )
 
 
-def test_assumed_after_a_lost_answer_that_nobody_starts_it_until_ours_is_looked_up() -> None:
+def test_assumed_no_other_start_between_a_lost_response_and_its_lookup() -> None:
     ended, target, _ = unfold(TargetHistory(before=(*PAST, (-25.0, 5.0, "FAIL")), lost=("before",)))
     assert (ended, target.mine) == ("JobFailed", [])
 

@@ -1,4 +1,4 @@
-"""For any schedule: waits keep within the bounds, and the polls last until the time-out."""
+"""For any schedule: waits keep within the bounds, and the polls last until the timeout."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def schedules(draw: st.DrawFn) -> Schedule:
     st.integers(-1, 2000),
     st.booleans(),
 )
-def test_a_wait_is_whole_seconds_and_as_long_as_the_server_asks(
+def test_a_wait_is_whole_seconds_and_at_least_the_retry_after(
     schedule: Schedule,
     elapsed: float,
     random: Random,
@@ -72,7 +72,7 @@ def test_once_proven_no_wait_is_below_the_floor(
 
 
 @given(schedules(), elapsed_times, randoms, st.floats(0, WEEK), st.integers(0, 2000), st.booleans())
-def test_no_wait_is_above_the_ceiling_unless_the_looks_left_ask_for_it(
+def test_no_wait_is_above_the_ceiling_unless_few_polls_are_left(
     schedule: Schedule, elapsed: float, random: Random, left: float, polls: int, proven: bool
 ) -> None:
     wait = schedule.next_wait(elapsed, random, time_left=left, polls_left=polls, proven=proven)
@@ -81,7 +81,7 @@ def test_no_wait_is_above_the_ceiling_unless_the_looks_left_ask_for_it(
 
 
 @given(schedules(), elapsed_times, randoms, st.floats(0, WEEK), st.integers(0, 2000), st.booleans())
-def test_no_wait_goes_past_the_time_out_by_more_than_the_floor(
+def test_no_wait_exceeds_the_timeout_by_more_than_the_floor(
     schedule: Schedule, elapsed: float, random: Random, left: float, polls: int, proven: bool
 ) -> None:
     wait = schedule.next_wait(elapsed, random, time_left=left, polls_left=polls, proven=proven)
@@ -98,7 +98,7 @@ def test_no_wait_goes_past_the_time_out_by_more_than_the_floor(
     st.floats(0, 30),
     st.lists(st.floats(0, 900), max_size=5),
 )
-def test_the_looks_last_until_the_time_out_and_one_falls_on_it(
+def test_the_polls_last_until_the_timeout_and_one_falls_on_it(
     schedule: Schedule,
     timeout: float,
     budget: int,
@@ -133,7 +133,7 @@ def test_the_looks_last_until_the_time_out_and_one_falls_on_it(
     st.integers(2, 2000),
     st.integers(2, 2000),
 )
-def test_fewer_looks_left_never_shorten_a_wait(
+def test_fewer_polls_left_never_shorten_a_wait(
     schedule: Schedule, elapsed: float, seed: int, left: float, one: int, other: int
 ) -> None:
     few, many = (
@@ -144,7 +144,7 @@ def test_fewer_looks_left_never_shorten_a_wait(
 
 
 @given(schedules(), elapsed_times, st.integers(0, 2**32), st.floats(0, 1e5), st.floats(0, 1e5))
-def test_who_is_asked_for_more_waits_no_less(
+def test_a_longer_retry_after_never_shortens_a_wait(
     schedule: Schedule, elapsed: float, seed: int, one: float, other: float
 ) -> None:
     less, more = (
@@ -160,7 +160,7 @@ def test_no_proof_never_lengthens_a_wait(schedule: Schedule, elapsed: float, see
 
 
 @given(expectations, st.floats(1, WEEK), st.floats(1, 1.5), st.integers(0, 2**32))
-def test_to_look_later_is_to_look_next_no_earlier(
+def test_a_later_poll_never_moves_the_next_poll_earlier(
     expectation: Expectation, elapsed: float, factor: float, seed: int
 ) -> None:
     """The time of the next poll, not the wait, grows with the elapsed time.
@@ -176,7 +176,9 @@ def test_to_look_later_is_to_look_next_no_earlier(
 
 
 @given(st.integers(FEW_POLLS, 2000), randoms, expectations)
-def test_the_first_look_for_a_proof_is_soon(polls: int, random: Random, expectation: Expectation) -> None:
+def test_the_first_poll_of_an_unproven_start_is_soon(
+    polls: int, random: Random, expectation: Expectation
+) -> None:
     wait = Schedule(60, None, expectation).next_wait(0.0, random, polls_left=polls, proven=False)
     assert wait <= 2
 

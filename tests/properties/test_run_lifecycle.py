@@ -357,14 +357,16 @@ class RunLifecycle(RuleBasedStateMachine):
             run = Run(item)
             assert not run.is_open, f"{run.run_id} never ended"
             assert run.run_id in self.executions.known, f"{run.run_id} was never started"
-            assert run.status is RunStatus.SUCCEEDED or run.run_id in self.reported, (
-                f"nobody heard of {run.run_id}"
-            )
+            is_well = run.status in (RunStatus.SUCCEEDED, RunStatus.ABORTED)
+            assert is_well or run.run_id in self.reported, f"nobody heard of {run.run_id}"
         assert all(
             self.service.dynamodb.document(run_key(accepted.run_id)) for accepted in self.accepted_triggers
         )
         assert not list(self.service.dynamodb.documents("lease#")), "a lease was left behind"
-        assert not list(self.service.dynamodb.documents("notice#"))
+        assert not list(self.service.dynamodb.documents("outbox#"))
+        runs = [item["run_id"] for item in self.service.dynamodb.documents("run#")]
+        wanted = {f"{run_id}/{name}" for run_id in runs for name in ("started", "ended")}
+        assert {name for name in self.service.events.ids if name.count("/") == 1} == wanted
 
 
 TestEndings = RunLifecycle.TestCase

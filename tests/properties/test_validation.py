@@ -122,7 +122,7 @@ cases = st.sampled_from(SOUND).flatmap(lambda case: st.tuples(st.just(case[0]), 
 
 
 @given(cases)
-def test_the_walk_says_of_every_document_what_a_conversion_says(
+def test_validation_and_conversion_agree_on_every_document(
     case: tuple[type[msgspec.Struct], Any],
 ) -> None:
     model, document = case
@@ -149,7 +149,7 @@ def texts(document: Any) -> Iterator[str]:
 
 
 @given(cases)
-def test_no_problem_repeats_what_stands_in_the_document(case: tuple[type[msgspec.Struct], Any]) -> None:
+def test_no_problem_repeats_values_of_the_document(case: tuple[type[msgspec.Struct], Any]) -> None:
     model, document = case
     _, problems = walk(model, document)
     secret = [text for text in texts(document) if text.startswith("S3cr")]

@@ -160,7 +160,7 @@ def test_any_configuration_is_sound_or_refused(document: dict[str, Any]) -> None
 
 
 @given(st.text(min_size=12, max_size=60) | st.text("0123456789abcdef", min_size=32, max_size=200))
-def test_what_stands_in_the_place_of_a_secrets_name_is_never_repeated(value: str) -> None:
+def test_the_value_of_a_secret_name_is_never_repeated(value: str) -> None:
     said = ""
     try:
         parse_source("erp", {"sender": "github", "secret": value, "rules": [{"pipeline": "p"}]})

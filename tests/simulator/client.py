@@ -19,9 +19,13 @@ class ManualClock:
 
     def __init__(self) -> None:
         self.now = START
+        self.step = 0.0
+        """Seconds that pass after each reading."""
 
     def __call__(self) -> float:
-        return self.now
+        now = self.now
+        self.now += self.step
+        return now
 
     def pass_seconds(self, seconds: float) -> None:
         self.now += seconds

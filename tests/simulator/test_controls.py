@@ -84,11 +84,11 @@ def test_wrong_control_method_is_not_allowed(team: SimulatorClient) -> None:
     assert (answer.status_code, answer.json()["allowed"]) == (405, ["GET"])
 
 
-def test_state_shows_what_is_under_way(team: SimulatorClient) -> None:
+def test_state_shows_what_is_running(team: SimulatorClient) -> None:
     team.execute()
     state = team.control("GET", "/state").json()
     (job,) = [job for job in state["jobs"] if job["id"] == world.ERP_JOB_ID]
-    assert [one["phase"] for one in job["under_way"]] == ["running"]
+    assert [one["phase"] for one in job["running"]] == ["running"]
     assert state["pools"][world.POOL_ID] == "Order to cash"
     assert team.control("GET", "/settings").json() == state["settings"]
 
@@ -119,7 +119,7 @@ def test_setup_counts_for_later_starts_only(team: SimulatorClient) -> None:
     assert team.job()["status"] == "SUCCESS"
 
 
-def test_reset_leaves_nothing_behind(team: SimulatorClient) -> None:
+def test_reset_clears_everything(team: SimulatorClient) -> None:
     team.set("/settings", dates="iso", rate_limit={"requests": 50, "seconds": 60})
     team.set("/credentials", api_key="another")
     team.set_job(seconds=99)
@@ -136,7 +136,7 @@ def test_reset_leaves_nothing_behind(team: SimulatorClient) -> None:
     assert len(team.requests_of("job")) == 1
 
 
-def test_ledger_tells_when_and_what_was_asked(team: SimulatorClient) -> None:
+def test_ledger_shows_time_and_content_of_requests(team: SimulatorClient) -> None:
     team.clock.pass_seconds(3)
     team.execute("DELTA")
     (row,) = team.requests_of("execute")

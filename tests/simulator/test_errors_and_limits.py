@@ -41,7 +41,7 @@ def test_wrong_method_is_not_allowed(team: SimulatorClient, method: str, path: s
     assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
 
 
-def test_every_answer_tells_the_rate_limit(team: SimulatorClient) -> None:
+def test_every_answer_shows_the_rate_limit(team: SimulatorClient) -> None:
     team.set("/settings", rate_limit={"requests": 5, "seconds": 10})
     headers = team.call("GET", JOB).headers
     assert headers["x-ratelimit-limit"] == "5"

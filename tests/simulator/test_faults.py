@@ -124,7 +124,7 @@ def test_drip_sends_the_real_answer_slowly(team: SimulatorClient) -> None:
     team.fault("job", "drip", seconds=0.1)
     began = time.monotonic()
     assert get_job(team).json()["status"] == "SUCCESS"
-    assert 0.08 < time.monotonic() - began < 1
+    assert 0.08 < time.monotonic() - began < 5
 
 
 def test_delay_outlasts_the_patience_of_a_client(team: SimulatorClient) -> None:
@@ -158,7 +158,7 @@ ANSWERS = {
 
 @pytest.mark.parametrize("kind", ANSWERS)
 @pytest.mark.parametrize(("when", "started"), [("before", 0), ("after", 1)])
-def test_start_takes_effect_or_not_whatever_the_answer(
+def test_start_takes_effect_or_not_independently_of_the_response(
     team: SimulatorClient, kind: str, when: str, started: int
 ) -> None:
     team.fault("execute", kind, when=when, status=503 if kind == "status" else None)
@@ -184,10 +184,13 @@ def test_other_posts_take_effect_or_not(team: SimulatorClient, call: str, when: 
 
 @pytest.mark.parametrize(("when", "started"), [("before", 0), ("after", 1)])
 def test_delay_comes_before_or_after_the_effect(team: SimulatorClient, when: str, started: int) -> None:
-    team.fault("execute", "delay", when=when, seconds=0.25)
+    team.fault("execute", "delay", when=when, seconds=2)
     with pytest.raises(requests.exceptions.ReadTimeout):
         team.execute(timeout=0.1)
+    if started:
+        until(team.started, "the effect")
     assert len(team.started()) == started
+    assert team.requests_of("execute") == []
     until(lambda: team.requests_of("execute"), "the end of the request")
     assert len(team.started()) == 1
 

@@ -67,7 +67,7 @@ def test_ids_move_with_the_execution(team: SimulatorClient) -> None:
     assert (newest["executionId"], newest["id"]) == (started, record["latestExecutionItemId"])
 
 
-def test_item_id_is_the_execution_id_unless_told_otherwise(team: SimulatorClient) -> None:
+def test_item_id_is_the_execution_id_by_default(team: SimulatorClient) -> None:
     team.execute()
     record = team.job()
     assert record["latestExecutionItemId"] == record["currentExecutionId"]
@@ -113,7 +113,7 @@ def test_execute_while_running_can_be_refused(team: SimulatorClient, status: int
     assert [one["effect"]["effect"] for one in team.requests_of("execute")] == ["started", "refused"]
 
 
-def test_execute_while_running_can_stand_in_line(team: SimulatorClient) -> None:
+def test_execute_while_running_can_be_queued(team: SimulatorClient) -> None:
     team.set_job(while_running="queue", seconds=4, queue_seconds=1)
     team.execute()
     team.clock.pass_seconds(3)
@@ -193,7 +193,7 @@ def test_cancel_can_be_ignored(team: SimulatorClient) -> None:
     assert team.job()["status"] == "RUNNING"
 
 
-def test_cancel_leaves_or_clears_the_line(team: SimulatorClient) -> None:
+def test_cancel_keeps_or_clears_the_queue(team: SimulatorClient) -> None:
     team.set_job(seconds=10)
     team.execute()
     team.execute()
@@ -206,9 +206,9 @@ def test_cancel_leaves_or_clears_the_line(team: SimulatorClient) -> None:
     assert team.job()["currentExecutionId"] is None
 
 
-def test_cancelling_a_job_at_rest_answers_as_set(team: SimulatorClient) -> None:
+def test_cancelling_an_idle_job_answers_as_set(team: SimulatorClient) -> None:
     assert team.cancel().status_code == 200
-    team.set_job(cancel_at_rest_status=400)
+    team.set_job(cancel_idle_status=400)
     assert team.cancel().json()["errorCode"] == "GENERAL_BAD_REQUEST"
     assert team.job()["status"] == "SUCCESS"
 
@@ -236,7 +236,7 @@ def test_fields_can_be_null_or_missing(team: SimulatorClient) -> None:
     assert team.executions()[0]["status"] == "RUNNING"
 
 
-def test_time_stamp_stands_still_or_moves(team: SimulatorClient) -> None:
+def test_timestamp_stays_or_changes(team: SimulatorClient) -> None:
     team.set_job(seconds=1)
     before = team.job()["timeStamp"]
     team.execute()

@@ -49,7 +49,7 @@ def test_partial_load_remembers_its_tables(team: SimulatorClient) -> None:
 
 
 @pytest.mark.parametrize("body", [[], {}, {"tables": [VBAK]}, [1], "VBAK", [None]])
-def test_partial_load_wants_a_list_of_ids(team: SimulatorClient, body: object) -> None:
+def test_partial_load_requires_a_list_of_ids(team: SimulatorClient, body: object) -> None:
     assert team.load_tables(body).status_code == 400
     assert team.loaded() == []
 

@@ -70,7 +70,7 @@ def test_kth_answer_can_be_empty_with_204(team: SimulatorClient, call: str) -> N
 
 
 @pytest.mark.parametrize("kind", ["json", "status", "html", "garbage"])
-def test_204_has_no_body_whatever_is_set(team: SimulatorClient, kind: str) -> None:
+def test_204_never_has_a_body(team: SimulatorClient, kind: str) -> None:
     team.fault("job", kind, status=204)
     assert (team.call("GET", JOB).status_code, team.call("GET", JOB).json()["id"]) == (204, world.ERP_JOB_ID)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from local.celonis import world
 from tests.simulator.client import START, SimulatorClient
 
@@ -50,6 +52,19 @@ def test_another_user_starts_when_the_job_becomes_idle(team: SimulatorClient) ->
     team.clock.pass_seconds(8)
     _, theirs = team.started()
     assert (theirs["requested_at"], theirs["phase"]) == (START + 5, "running")
+
+
+@pytest.mark.parametrize("readings", range(1, 13))
+def test_no_request_sees_an_idle_job_between_ours_and_theirs(team: SimulatorClient, readings: int) -> None:
+    """Wherever ours ends between two readings of the clock while a request is answered."""
+    team.set_job(seconds=5)
+    team.execute()
+    team.post(f"{JOB}/start", when="when_idle")
+    team.clock.pass_seconds(5 - 0.1 * (readings - 0.5))
+    team.clock.step = 0.1
+    status = team.job()["status"]
+    team.clock.step = 0.0
+    assert status == "RUNNING"
 
 
 def test_another_user_starts_at_once_when_the_job_is_idle(team: SimulatorClient) -> None:

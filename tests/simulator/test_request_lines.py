@@ -149,7 +149,7 @@ def test_head_of_what_only_starts_is_not_allowed(team: SimulatorClient) -> None:
 
 
 @pytest.mark.parametrize("kind", ["status", "html", "garbage", "drip"])
-def test_head_has_no_body_whatever_the_fault(team: SimulatorClient, kind: str) -> None:
+def test_head_has_no_body_with_any_fault(team: SimulatorClient, kind: str) -> None:
     team.fault("job", kind)
     assert team.call("HEAD", JOB).content == b""
     assert team.call("GET", JOB).json()["id"] == world.ERP_JOB_ID

@@ -27,7 +27,7 @@ def fail(team: SimulatorClient, **setup: object) -> str:
     return execution_id
 
 
-def test_caller_can_look_at_itself(team: SimulatorClient) -> None:
+def test_caller_reads_its_own_permissions(team: SimulatorClient) -> None:
     assert get(team, "/api/cloud")["email"]
     assert {"serviceName", "permissions"} <= set(get(team, "/api/cloud/permissions")[0])
     assert get(team, "/api/team")["domain"]
@@ -103,7 +103,7 @@ def test_older_load(team: SimulatorClient, query: str, kind: str) -> None:
     assert team.loaded()[0]["type"] == kind
 
 
-def test_failed_job_tells_why(team: SimulatorClient) -> None:
+def test_failed_job_shows_why(team: SimulatorClient) -> None:
     execution_id = fail(team, error_messages=["Column VBELN is missing."])
     tasks = get(team, f"{POOL}/logs/executions", executionId=execution_id, type="TASK", id=world.ERP_JOB_ID)
     assert [task["status"] for task in tasks] == ["SUCCESS", "FAIL", "CANCEL"]
@@ -148,7 +148,7 @@ def test_running_job_has_running_tasks(team: SimulatorClient) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["SUCCESS", "CANCEL", "SKIPPED"])
-def test_tasks_of_a_job_that_did_not_fail_ended_like_it(team: SimulatorClient, outcome: str) -> None:
+def test_tasks_of_a_job_that_did_not_fail_end_with_its_status(team: SimulatorClient, outcome: str) -> None:
     team.set_job(seconds=1, outcome=outcome)
     team.execute()
     team.clock.pass_seconds(1)

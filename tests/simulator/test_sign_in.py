@@ -156,7 +156,7 @@ def test_token_expires(team: SimulatorClient) -> None:
     assert status_with(team, authorization) == 401
 
 
-def test_token_may_die_sooner_than_it_says(team: SimulatorClient) -> None:
+def test_token_may_expire_before_its_stated_lifetime(team: SimulatorClient) -> None:
     team.set("/settings", token_lives_seconds=2, token_tells_expiry=False)
     answer = team.sign_in().json()
     assert "expires_in" not in answer

@@ -14,9 +14,10 @@ from local.wait import until
 SHOP = Path(__file__).parent / "fixtures" / "shop" / "template.yaml"
 
 
-def calm_settings() -> Settings:
+def calm_settings(time_factor: float = 1.0) -> Settings:
     """No event late or twice, no transaction cancelled: for tests of other things."""
     return Settings(
+        time_factor=time_factor,
         events=EventSettings(twice_ratio=0, late_ratio=0, prompt_seconds=0, retry_delays=(0.0,)),
         transactions=TransactionSettings(conflict_ratio=0),
     )
@@ -54,6 +55,10 @@ def refused_by_iam(stack: LocalStack, service: str, operation: str, **arguments:
     return outcome.failed and b"is not authorized to perform" in outcome.payload
 
 
+LONG: list[Any] = [{"do": "sleep", "seconds": 1}] * 40
+"""The steps of an execution that runs until it is stopped; otherwise it ends after ten seconds."""
+
+
 def start(stack: LocalStack, steps: list[Any], name: str | None = None) -> str:
     """Start the order machine; gives the execution's ARN."""
     named = {} if name is None else {"name": name}
@@ -63,7 +68,7 @@ def start(stack: LocalStack, steps: list[Any], name: str | None = None) -> str:
     return str(answer["executionArn"])
 
 
-def ended(stack: LocalStack, arn: str, *, seconds: float = 15.0) -> dict[str, Any]:
+def ended(stack: LocalStack, arn: str, *, seconds: float = 60.0) -> dict[str, Any]:
     """The description of an execution once it has ended."""
     client = stack.client("stepfunctions")
 

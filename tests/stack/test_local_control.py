@@ -41,6 +41,19 @@ def test_functions_logs_and_outputs_are_shown(shop: LocalStack) -> None:
     assert control(shop, "GET", "/outputs")[1] == shop.outputs
 
 
+def test_metrics_and_alarms_are_shown(shop: LocalStack) -> None:
+    call(shop, do="context")
+    _, metrics = control(shop, "GET", "/metrics")
+    names = {(each["namespace"], each["metric"]) for each in metrics if each["sum"] > 0}
+    assert ("AWS/Lambda", "Invocations") in names
+    assert control(shop, "GET", "/alarms") == (200, sorted(shop.alarming()))
+
+
+def test_the_quota_of_concurrent_executions_is_that_of_an_account(shop: LocalStack) -> None:
+    settings = shop.client("lambda").get_account_settings()
+    assert settings["AccountLimit"]["ConcurrentExecutions"] == 1000
+
+
 def test_a_schedule_is_fired_and_its_execution_shown(shop: LocalStack) -> None:
     _, schedules = control(shop, "GET", "/schedules")
     assert {"Name": "shop-nightly", "State": "ENABLED"}.items() <= schedules[0].items() | schedules[1].items()
@@ -51,7 +64,7 @@ def test_a_schedule_is_fired_and_its_execution_shown(shop: LocalStack) -> None:
     assert executions[0]["executionArn"] == fired["executionArn"]
 
 
-def test_what_cannot_be_done_says_why(shop: LocalStack) -> None:
+def test_an_impossible_command_is_refused_with_the_reason(shop: LocalStack) -> None:
     assert control(shop, "POST", "/schedules/nobody/fire")[0] == 404
     status, answer = control(shop, "POST", "/schedules/OrdersPaused/fire")
     assert status == 409
@@ -124,7 +137,7 @@ def test_a_fault_for_one_event_leaves_the_others_alone(shop: LocalStack) -> None
     assert ended[-1].endswith('UpdateItem for "key": "chosen"')
 
 
-def test_a_process_that_hangs_is_ended_by_its_time_out(shop: LocalStack) -> None:
+def test_a_process_that_hangs_is_ended_by_its_timeout(shop: LocalStack) -> None:
     before = counted(shop)
     shop.arm("StepFunction", CrashFault(moment="after", hangs=60, event="faults"))
     outcome = count(shop)
@@ -132,7 +145,7 @@ def test_a_process_that_hangs_is_ended_by_its_time_out(shop: LocalStack) -> None
     assert counted(shop) - before == 1
 
 
-def test_a_process_that_hangs_for_a_moment_goes_on(shop: LocalStack) -> None:
+def test_a_process_that_hangs_briefly_continues(shop: LocalStack) -> None:
     before = counted(shop)
     shop.arm("StepFunction", CrashFault(hangs=0.2))
     assert not count(shop).failed
@@ -148,7 +161,29 @@ def test_a_fault_that_never_strikes_names_the_calls(shop: LocalStack) -> None:
     assert named[0].startswith("fault: call 1 POST http://127.0.0.1:")
 
 
-def test_a_fault_that_nobody_took_is_disarmed(shop: LocalStack) -> None:
+def test_a_fault_that_stays_waits_for_an_event_that_meets_it(shop: LocalStack) -> None:
+    shop.arm("StepFunction", CrashFault(pattern="UpdateItem", stays=True))
+    assert not shop.invoke("StepFunction", b'{"do": "sleep", "seconds": 0}').failed
+    assert count(shop).failed
+    assert not count(shop).failed
+
+
+def test_a_fault_that_stays_waits_on_if_an_event_fails_for_another_reason(shop: LocalStack) -> None:
+    shop.arm("StepFunction", CrashFault(pattern="UpdateItem", stays=True))
+    assert shop.invoke("StepFunction", b'{"do": "fail"}').failed
+    assert count(shop).failed
+    assert not count(shop).failed
+
+
+def test_a_fault_that_stays_hangs_one_event(shop: LocalStack) -> None:
+    shop.arm("StepFunction", CrashFault(pattern="UpdateItem", hangs=0.2, stays=True))
+    assert not count(shop).failed
+    before = len(shop.logs("StepFunction"))
+    assert not count(shop).failed
+    assert not [line for line in shop.logs("StepFunction")[before:] if line.text.startswith("fault:")]
+
+
+def test_an_unused_fault_is_disarmed(shop: LocalStack) -> None:
     shop.arm("StepFunction", CrashFault())
     shop.disarm()
     assert not count(shop).failed

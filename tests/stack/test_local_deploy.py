@@ -36,12 +36,35 @@ def test_describe_stacks_shows_the_outputs_with_the_address_on_this_machine(shop
     assert len(client.describe_stacks()["Stacks"]) == 1
 
 
+def test_the_resources_of_the_stack_are_listed_with_their_physical_ids(shop: LocalStack) -> None:
+    pages = shop.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName="shop")
+    found = {
+        each["LogicalResourceId"]: (each["ResourceType"], each["PhysicalResourceId"])
+        for page in pages
+        for each in page["StackResourceSummaries"]
+    }
+    assert {name: physical for name, (_, physical) in found.items()} == shop.physical_ids
+    assert found["OrdersNightly"] == ("AWS::Scheduler::Schedule", "shop-nightly")
+
+
 def test_another_stack_does_not_exist_and_another_operation_is_refused(shop: LocalStack) -> None:
     client = shop.client("cloudformation")
     with pytest.raises(ClientError, match="Stack with id store does not exist"):
         client.describe_stacks(StackName="store")
     with pytest.raises(ClientError, match="DeleteStack is not available on the local stack"):
         client.delete_stack(StackName="shop")
+
+
+@pytest.mark.parametrize(
+    ("service", "operation"),
+    [("logs", "describe_query_definitions"), ("sns", "list_sms_sandbox_phone_numbers")],
+)
+def test_an_operation_that_is_missing_here_is_refused_with_its_name(
+    shop: LocalStack, service: str, operation: str
+) -> None:
+    with pytest.raises(ClientError, match="is not available on the local stack") as caught:
+        getattr(shop.client(service), operation)()
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
 
 
 def test_a_dynamic_reference_reads_the_secret(shop: LocalStack) -> None:

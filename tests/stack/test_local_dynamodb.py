@@ -112,7 +112,7 @@ def test_a_write_that_fails_undoes_those_before_it(client: Any, monkeypatch: pyt
     assert items(client) == before
 
 
-def test_an_item_is_told_as_moto_would_tell_it(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_item_is_returned_as_moto_returns_it(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     inner = {"S": "", "N": "1.5", "BOOL": False, "NULL": True, "B": b"bytes", "SS": ["a", "b"], "NS": ["1"]}
     every = [{kind: value} for kind, value in inner.items() if value != ""]
     item = {

@@ -14,7 +14,7 @@ from local.aws.moto_adjustments.event_patterns import event_matches
 from local.aws.settings import EventSettings
 from local.aws.stack import LocalStack
 from local.wait import until
-from tests.stack.local_fixtures import aws, ended, messages, shop, start
+from tests.stack.local_fixtures import LONG, aws, ended, messages, shop, start
 
 __all__ = ["shop"]
 
@@ -33,7 +33,7 @@ def publish(stack: LocalStack, source: str, **detail: str) -> None:
     assert stack.settle()
 
 
-def test_a_succeeded_execution_is_told_with_everything_about_it(shop: LocalStack) -> None:
+def test_a_succeeded_execution_is_reported_with_everything_about_it(shop: LocalStack) -> None:
     arn = start(shop, ["a"], "good")
     ended(shop, arn)
     assert shop.settle()
@@ -49,9 +49,9 @@ def test_a_succeeded_execution_is_told_with_everything_about_it(shop: LocalStack
     assert (detail["error"], detail["cause"], detail["redriveCount"]) == (None, None, 0)
 
 
-def test_a_failed_and_an_aborted_execution_are_told(shop: LocalStack) -> None:
+def test_a_failed_and_an_aborted_execution_are_reported(shop: LocalStack) -> None:
     ended(shop, start(shop, [{"do": "exit", "status": 1}], "bad"))
-    slow = start(shop, [{"do": "sleep", "seconds": 0.4}], "slow")
+    slow = start(shop, LONG, "slow")
     shop.client("stepfunctions").stop_execution(executionArn=slow, error="Cancelled", cause="by hand")
     assert shop.settle()
     details = {detail["name"]: detail for detail in heard(shop)}
@@ -67,7 +67,7 @@ def test_an_event_of_a_function_reaches_every_rule_that_matches(shop: LocalStack
     assert heard(shop, kind="order-new") == [{"kind": "order-new"}]
 
 
-def test_an_event_that_no_rule_wants_goes_nowhere(shop: LocalStack) -> None:
+def test_an_event_that_matches_no_rule_is_dropped(shop: LocalStack) -> None:
     publish(shop, "other", kind="order-other")
     assert messages(shop, shop.outputs["InboxUrl"]) == []
     assert heard(shop, kind="order-other") == []
@@ -173,7 +173,7 @@ def test_patterns_match_as_in_eventbridge(pattern: dict[str, Any], matches: bool
         ),
     ],
 )
-def test_a_target_gets_the_part_of_the_event_that_it_asks_for(target: dict[str, Any], text: str) -> None:
+def test_a_target_gets_the_part_of_the_event_at_its_input_path(target: dict[str, Any], text: str) -> None:
     event = {"detail": {"a": [1, 2], "t": 'x"y'}}
     assert target_input(target, event, "rule") == text
 

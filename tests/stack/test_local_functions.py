@@ -99,11 +99,11 @@ def test_calls_at_once_get_processes_of_their_own(shop: LocalStack) -> None:
     began = time.monotonic()
 
     def sleep(_index: int) -> Any:
-        answer = client.invoke(FunctionName=name, Payload=b'{"do": "sleep", "seconds": 0.5}')
+        answer = client.invoke(FunctionName=name, Payload=b'{"do": "sleep", "seconds": 1}')
         return json.loads(answer["Payload"].read())
 
     assert at_once(8, sleep) == [{"did": "sleep"}] * 8
-    assert time.monotonic() - began < 3.5
+    assert time.monotonic() - began < 7
 
 
 def test_a_handler_error_has_type_message_and_stack(shop: LocalStack) -> None:
@@ -125,7 +125,7 @@ def test_a_function_that_runs_too_long_is_ended(shop: LocalStack) -> None:
     error = error_of(step(shop, do="sleep", seconds=30))
     assert error["errorType"] == "Sandbox.Timedout"
     assert "Task timed out after 2.00 seconds" in error["errorMessage"]
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert json.loads(step(shop, do="sleep", seconds=0).payload) == {"did": "sleep"}
 
 
@@ -236,7 +236,7 @@ def test_a_changed_configuration_holds_from_the_next_call_on(second: LocalStack)
     assert context["pid"] != before
 
 
-def test_the_loop_of_our_own_speaks_the_same_runtime_api(second: LocalStack) -> None:
+def test_the_own_runtime_loop_uses_the_same_runtime_api(second: LocalStack) -> None:
     second.client("lambda").update_function_configuration(
         FunctionName=second.physical_ids["StepFunction"],
         Environment={"Variables": {"LOCAL_RUNTIME": "own", "TABLE_NAME": second.outputs["TableName"]}},

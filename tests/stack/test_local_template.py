@@ -169,7 +169,7 @@ def deploy_text(tmp_path: Path, text: str) -> LocalStack:
         ),
     ],
 )
-def test_a_template_that_cannot_be_deployed_as_it_stands_is_refused(
+def test_a_template_that_cannot_be_deployed_is_refused(
     tmp_path: Path, text: str, error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):

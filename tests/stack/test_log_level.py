@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from local.celonis import world
-from tests.stack.environment import deployed
+from tests.stack.environment import TIME_FACTOR, deployed
 from tests.stack.local_fixtures import calm_settings
 
 WRITTEN = {
@@ -21,7 +21,7 @@ WRITTEN = {
 
 @pytest.mark.parametrize("level", ["DEBUG", "ERROR"])
 def test_the_functions_log_from_the_chosen_level_on(level: str) -> None:
-    with deployed(f"log-level-{level}", calm_settings(), LogLevel=level) as environment:
+    with deployed(f"log-level-{level}", calm_settings(TIME_FACTOR), LogLevel=level) as environment:
         service, job = environment.service, environment.celonis.job(seconds=0.5)
         pipeline = service.pipeline(jobs=[job])
         broken = service.source({"pipeline": pipeline, "mode": {"path": "action"}})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.stack.environment import deployed
+from tests.stack.environment import TIME_FACTOR, deployed
 from tests.stack.local_fixtures import calm_settings
 
 ACCOUNT = "123456789012"
@@ -20,7 +20,7 @@ EVERYTHING = {
 
 
 def test_every_optional_parameter_takes_effect() -> None:
-    with deployed("parameters", calm_settings(), **EVERYTHING) as environment:
+    with deployed("parameters", calm_settings(TIME_FACTOR), **EVERYTHING) as environment:
         service, stack = environment.service, environment.service.stack
         run = service.run_by_hand({"pipeline": service.pipeline(jobs=[environment.celonis.job(seconds=0.5)])})
         assert run["status"] == "SUCCEEDED"

@@ -12,7 +12,8 @@ from tests.template import pages
 BLOCK = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 IN_LINE = re.compile(r"`(?P<text>[^`\n]+)`")
 WRITTEN = re.compile(
-    r"Write `(?P<name>[\w.]+)`[^`]*(?:`[^`\n]+`[^`]*)*?^```json\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"Write `(?P<name>[\w./-]+)`[^`]*(?:`[^`\n]+`[^`]*)*?^```(?:json|yaml)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
 )
 PROGRAMS = {
     "aws",
@@ -29,16 +30,26 @@ PROGRAMS = {
     "sam",
     "signed",
 }
-SHELL, OTHERS = "sh", {"json", "mermaid", ""}
+SHELL, OTHERS = "sh", {"hcl", "json", "mermaid", "python", "xml", "yaml", ""}
 
 MAKE = "make "
+_TOOL = "the tests call refresh as it is in this folder"
+_PAGE = "it serves until Ctrl-C; tests/page runs it"
 _SAM = "sam builds for AWS and deploys to it"
 NOT_RUN = {
+    "pipx install .": _TOOL,
+    "pip install .": _TOOL,
+    "pip install --constraint requirements/cli.txt .": _TOOL,
+    "refresh page": _PAGE,
+    "refresh --stack prod-refresh --profile prod page": _PAGE,
+    "refresh page --port 9000 --no-browser": _PAGE,
+    "aws sso login": "the local AWS has no IAM Identity Center",
     "sam deploy --guided": _SAM,
     "sam build": "make build runs it",
     "sam build --use-container": "it needs Docker",
     "sam build && sam deploy": _SAM,
     "sam deploy": _SAM,
+    "sam package": _SAM,
     "sam deploy --config-env dev": _SAM,
     "sam deploy --parameter-overrides DeletionProtection=false": _SAM,
     "sam deploy --role-arn": _SAM,
@@ -46,9 +57,11 @@ NOT_RUN = {
     "docker run --privileged --rm tonistiigi/binfmt --install arm64": "it needs Docker",
     "aws ssm update-service-setting --setting-id /ssm/parameter-store/high-throughput-enabled"
     " --setting-value true": "the local AWS has no service settings",
-    'signed -X POST "$(output ApiUrl)/runs/{run_id}/retry"': "a notification puts the id of its run there",
 }
 """What cannot run against the local stack, and why. Of commands of make, the targets are checked."""
+LOCAL = "docs/local.md"
+README, WITHOUT_TOOL, RUNS = "README.md", "docs/deployment.md", "docs/runs.md"
+"""The second and the third one have the functions that the commands of all others use."""
 LAST = "aws secretsmanager delete-secret "
 
 
@@ -75,14 +88,16 @@ def commands() -> list[DocumentedCommand]:
 
 
 def runnable() -> list[DocumentedCommand]:
-    """The commands that the local stack runs, in a working order."""
+    """The commands that the local stack runs, in a working order: those of LOCAL use functions of others."""
     found = [each for each in commands() if each.bare not in NOT_RUN and not each.text.startswith(MAKE)]
-    return sorted(found, key=DocumentedCommand.is_last)
+    order = {README: -3, WITHOUT_TOOL: -2, RUNS: -1, LOCAL: 1}
+    return sorted(found, key=lambda each: (each.is_last(), order.get(each.page, 0)))
 
 
 def files() -> dict[str, str]:
-    """The files that README asks to write, by name."""
-    return {found["name"]: found["text"] for found in WRITTEN.finditer(pages.page("README.md"))}
+    """The files that README and WITHOUT_TOOL ask to write, by name."""
+    texts = [pages.page(page) for page in (README, WITHOUT_TOOL)]
+    return {found["name"]: found["text"] for text in texts for found in WRITTEN.finditer(text)}
 
 
 def _texts(page: str) -> Iterator[str]:

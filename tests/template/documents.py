@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYER = ROOT / "layers" / "refresh"
 PACKAGE = LAYER / "celonis_refresh"
 FUNCTIONS = ROOT / "functions"
+TOOL = ROOT / "cli" / "refresh_cli"
 REGION = "eu-central-1"
 FUNCTION_ARN = f"arn:aws:lambda:{REGION}:123456789012:function:refresh-{{}}:1"
 

@@ -11,6 +11,8 @@ from tests.template import documents
 
 HEADING = re.compile(r"^#+ (?P<title>.+)$", re.MULTILINE)
 NAME = re.compile(r"`([^`]+)`")
+FOLDERS = ("runbooks", "senders")
+"""Folders of docs/ that have an index page outside."""
 
 Row = list[str]
 
@@ -21,8 +23,12 @@ def page(path: str) -> str:
 
 
 def pages() -> list[str]:
-    """README and everything in docs/, as paths."""
-    found = [documents.ROOT / "README.md", *sorted((documents.ROOT / "docs").glob("*.md"))]
+    """README and everything in docs/, its folders last, as paths."""
+    folders = [documents.ROOT / "docs" / name for name in ("", *FOLDERS)]
+    found = [
+        documents.ROOT / "README.md",
+        *(page for folder in folders for page in sorted(folder.glob("*.md"))),
+    ]
     return [path.relative_to(documents.ROOT).as_posix() for path in found]
 
 

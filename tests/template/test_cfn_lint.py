@@ -36,7 +36,7 @@ def test_what_cloudformation_gets_is_clean() -> None:
     assert findings(deployed(documents.machine())) == [used_up]
 
 
-def test_it_looks_into_the_definition() -> None:
+def test_it_checks_the_definition() -> None:
     definition = documents.machine()
     for field in ("Next", "Resource", "Catch"):
         definition["States"]["OpenRun"][f"{field}s"] = definition["States"]["OpenRun"].pop(field)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from botocore import xform_name
+from botocore.session import get_session
 
-from tests.template import documents
-from tests.template.commands import MAKE, NOT_RUN, commands, files, runnable, split
+from tests.template import documents, pages
+from tests.template.commands import NOT_RUN, commands, files, runnable, split
 
 MAKEFILE = (documents.ROOT / "Makefile").read_text(encoding="utf-8")
 ALL = [each.text for each in commands()]
@@ -43,17 +46,146 @@ def test_commands_of_all_kinds_are_found() -> None:
     texts = [each.text for each in runnable()]
     for start in ("aws cloudformation", "output() {", "signed() {", "signed -G", "curl -i", "aws scheduler"):
         assert any(text.startswith(start) or start in text for text in texts), start
-    assert set(files()) == {"connection.json", "billing.json"}
+    assert set(files()) == {"config/pipelines/invoices.yaml", "connection.json", "billing.json"}
 
 
 def test_what_is_not_run_is_in_the_documents() -> None:
     assert set(NOT_RUN) - {each.bare for each in commands()} == set()
 
 
-def test_every_target_of_make_exists() -> None:
-    named = {each.bare.split()[1] for each in commands() if each.text.startswith(MAKE)}
-    assert len(named) > 8
-    assert named - set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE)) == set()
+DEFINITIONS = {
+    "STACK": (r"\$STACK\b", "STACK=", "docs/deployment.md", "Without the command line tool"),
+    "output": (r"\$\(output ", "output() {", "docs/deployment.md", "Without the command line tool"),
+    "signed": (r"\bsigned ", "signed() {", "docs/runs.md", "The runs API"),
+}
+"""What commands use: how it is used, how it is defined, in which page and section."""
+
+
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_a_definition_is_in_the_section_that_pages_link(name: str) -> None:
+    _, definition, page, heading = DEFINITIONS[name]
+    section = re.split(r"^## ", pages.page(page), flags=re.MULTILINE)
+    (found,) = [each for each in section if each.startswith(f"{heading}\n")]
+    assert re.search(rf"^{re.escape(definition)}", found, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", pages.pages())
+def test_a_page_links_what_its_commands_use(path: str) -> None:
+    text = "\n".join(each.text for each in commands() if each.page == path)
+    links = re.findall(r"\]\(([^)]+)\)", pages.page(path))
+    targets = {os.path.normpath(Path(path).parent / link) for link in links if "://" not in link}
+    for name, (use, _, page, heading) in DEFINITIONS.items():
+        if re.search(use, text) and path != page:
+            assert f"{page}#{heading.lower().replace(' ', '-')}" in targets, name
+
+
+@pytest.mark.parametrize("path", [path for path in pages.pages() if path.startswith("docs/runbooks/")])
+def test_a_runbook_has_the_commands_of_the_tool_first(path: str) -> None:
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", pages.page(path), re.MULTILINE | re.DOTALL)
+    if any("signed " in block for block in blocks):
+        assert blocks[0].startswith("refresh ")
+
+
+NAMED_IN = (
+    *pages.pages(),
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "local/aws/README.md",
+    "local/celonis/README.md",
+)
+"""The documents that name commands of make."""
+SETTING = re.compile(r"([A-Z]+)=")
+
+
+def recipes() -> dict[str, str]:
+    """What the Makefile says of each target: its line, and its commands."""
+    return {
+        found[1]: found[0] for found in re.finditer(r"^([a-z-]+):[^=].*\n(?:\t.*\n)*", MAKEFILE, re.MULTILINE)
+    }
+
+
+def make_commands() -> list[tuple[str, str]]:
+    """Each command of make in a document: the target, and what is after it.
+
+    In a table, the settings in the row of a command belong to it.
+    """
+    found = []
+    for path in NAMED_IN:
+        text = pages.page(path)
+        found += re.findall(r"(?:`|^|&& )make ([a-z-]+)([^`&\n]*)", text, re.MULTILINE)
+        found += re.findall(r"^\| `make ([a-z-]+)(.*)", text, re.MULTILINE)
+    return found
+
+
+def test_every_target_of_make_and_every_setting_of_it_exists() -> None:
+    targets, named = recipes(), make_commands()
+    assert {target for target, _ in named} >= {"local", "test", "worlds-all", "receiver"}
+    assert len({(target, name) for target, rest in named for name in SETTING.findall(rest)}) > 8
+    for target, rest in named:
+        assert target in targets
+        assert [name for name in SETTING.findall(rest) if f"$({name})" not in targets[target]] == [], target
+
+
+def test_every_setting_in_the_help_of_make_exists() -> None:
+    for target, recipe in recipes().items():
+        head, _, commands_of_it = recipe.partition("\n")
+        for name in SETTING.findall(head.partition("##")[2]):
+            assert re.search(rf"\$\((?:or \$\(|if \$\()?{name}\)", commands_of_it), (target, name)
+
+
+AWS = re.compile(r"(?:^|\$\(|&& |\{ )aws ([a-z]+) ([a-z-]+)", re.MULTILINE)
+OPTION = re.compile(r"(?<=\s)--([a-z-]+)")
+OF_THE_CLI = {"query", "output", "profile", "region"}
+NO_OPERATION = {("sso", "login"), ("configure", "export-credentials")}
+"""Commands that the AWS CLI has without an API."""
+RENAMED = {("sns", "subscribe"): {"notification-endpoint"}}
+"""Options that the AWS CLI names in another way than the API."""
+
+
+def aws_problems(text: str) -> list[str]:
+    """What AWS does not know of the commands in a text: services, operations, parameters."""
+    problems, session = [], get_session()
+    calls = list(AWS.finditer(text))
+    for call, following in zip(calls, [*calls[1:], None], strict=True):
+        service, operation = call.groups()
+        if (service, operation) in NO_OPERATION:
+            continue
+        if service not in session.get_available_services():
+            problems.append(f"service {service}")
+            continue
+        model = session.get_service_model(service)
+        names = {xform_name(name, "-"): name for name in model.operation_names}
+        if operation not in names:
+            problems.append(f"{service} {operation}")
+            continue
+        shape = model.operation_model(names[operation]).input_shape
+        known = {xform_name(member, "-") for member in shape.members} if shape else set()
+        flags = {f"no-{name}" for name in known}
+        given = set(OPTION.findall(text[call.end() : following.start() if following else None]))
+        problems += [
+            f"{service} {operation} --{name}"
+            for name in sorted(given - known - flags - OF_THE_CLI - RENAMED.get((service, operation), set()))
+        ]
+    return problems
+
+
+def test_aws_knows_every_command_of_its_own() -> None:
+    texts = [each.text for each in commands() if AWS.search(each.text)]
+    assert len(texts) > 25
+    assert [problem for text in texts for problem in aws_problems(text)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "aws sqq list-queues",
+        "aws sqs list-queue",
+        "aws sqs list-queues --prefix a",
+        "X=$(aws sns publish --x 1)",
+    ],
+)
+def test_what_aws_does_not_know_is_a_problem(text: str) -> None:
+    assert len(aws_problems(text)) == 1
 
 
 def shell(folder: Path, script: str) -> tuple[subprocess.CompletedProcess[str], str]:

@@ -7,7 +7,8 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
+from xml.etree import ElementTree
 
 import pytest
 from msgspec import NODEFAULT, UNSET, Meta, Struct
@@ -23,15 +24,16 @@ from celonis_refresh.webhooks.request import MAX_BODY
 from celonis_refresh.webhooks.senders import SENDERS, Sender
 from celonis_refresh.webhooks.sources import _KINDS, Overrides, Rule, Source, parse_source
 from celonis_refresh.webhooks.verification import Scheme
-from celonis_refresh.workflow import listing
+from celonis_refresh.workflow import listing, pipeline_check, source_test
 from celonis_refresh.workflow import open as opening
 from celonis_refresh.workflow import requests as requesting
 from local import api_shapes as shapes
+from refresh_cli.configuration.documents import read_yaml
 from tests.template import documents, pages
 from tests.template.test_error_names import raised
 
 CONFIGURATION, RUNS, ERRORS, README = "docs/configuration.md", "docs/runs.md", "docs/errors.md", "README.md"
-LIMITS, LOCAL = "docs/limits.md", "docs/local.md"
+LIMITS, LOCAL, API = "docs/limits.md", "docs/local.md", "docs/api.md"
 MAX_README_LINES = 200
 
 
@@ -46,6 +48,7 @@ MODELS = {
     "Job": own(definition.JobStep),
     "Load": own(definition.LoadStep),
     "Poll": own(definition.Polling),
+    "Notify": own(definition.Notify),
     "Execution input": own(opening._NewRun),
     "Source": own(Source, Overrides),
     "Rule": own(Rule),
@@ -55,6 +58,15 @@ REQUESTS = {
     "Body of POST /runs": own(requesting.StartRequest),
     "Body of POST /runs/{run_id}/cancel": own(requesting.CancelRequest),
     "Query of GET /runs": own(requesting.ListRequest),
+    "Query of GET /runs/{run_id}": own(requesting.ShowRequest),
+}
+OPERATIONS = {
+    "Body of POST /pipelines/{name}/pause": own(requesting.PauseRequest),
+    "Body of POST /pipelines/{name}/check": own(pipeline_check.CheckRequest),
+    "Body of POST /sources/{name}/test": own(source_test.SourceTestRequest),
+    "Query of GET /pipelines": own(requesting.PipelinesRequest),
+    "Query of GET /deliveries": own(requesting.DeliveriesRequest),
+    "Query of GET /sources": own(requesting.SourcesRequest),
 }
 
 
@@ -68,6 +80,17 @@ def test_every_field_of_a_request_is_described(title: str) -> None:
     assert set(pages.table(RUNS, title)) == set(REQUESTS[title])
 
 
+@pytest.mark.parametrize("title", OPERATIONS)
+def test_every_field_of_an_operation_is_described(title: str) -> None:
+    assert set(pages.table(API, title)) == set(OPERATIONS[title])
+
+
+def test_every_result_of_an_event_and_every_action_of_a_rule_is_described() -> None:
+    results, actions = (shapes.LoggedDelivery, "result"), (shapes.TestedRule, "action")
+    for title, (shape, field) in {"Deliveries": results, "Try an event": actions}.items():
+        assert set(pages.table(API, title)) == set(get_args(get_type_hints(shape)[field]))
+
+
 def test_the_fields_of_special_inputs_are_described() -> None:
     inline = pages.tables(CONFIGURATION, "Pipeline")[1]
     assert set(inline) == set(own(definition.InlineDefinition, definition.Definition))
@@ -79,10 +102,13 @@ def written(field: FieldInfo) -> set[str]:
     if field.required:
         return {"required"}
     default = field.default_factory() if field.default is NODEFAULT else field.default
+    if field.name == "channels":
+        return {"those of the stack"}
     if default is UNSET:
         default = definition.LoadStep(data_model=definition.ModelReference("any")).kind
-    if default is None:
+    if default is None or default == "":
         return {
+            *(['`""`'] if default == "" else []),
             "as defined",
             "any",
             "the sender's condition",
@@ -114,7 +140,7 @@ def bounds(field: FieldInfo) -> tuple[Any, Any] | None:
     return next(((meta.ge, meta.le) for meta in metas if meta.ge is not None), None)
 
 
-@pytest.mark.parametrize("title", ["Pipeline", "Job", "Load", "Poll"])
+@pytest.mark.parametrize("title", ["Pipeline", "Job", "Load", "Poll", "Notify"])
 def test_every_range_is_the_one_in_the_code(title: str) -> None:
     for name, row in pages.table(CONFIGURATION, title).items():
         limits = bounds(MODELS[title][name])
@@ -139,7 +165,7 @@ def test_the_largest_webhook_is_the_one_in_the_code() -> None:
         assert events in text
 
 
-def test_a_row_that_stands_twice_is_noticed() -> None:
+def test_a_repeated_row_is_noticed() -> None:
     with pytest.raises(AssertionError, match="twice: a"):
         pages.rows(["| `a` | 1 |", "| `b` | 2 |", "| `a` | 3 |"])
 
@@ -205,7 +231,7 @@ def test_senders_without_a_delivery_id_are_named() -> None:
     assert set(pages.NAME.findall(sentence[1])) == without
 
 
-def test_every_parameter_of_a_scheme_says_what_it_belongs_to() -> None:
+def test_every_parameter_of_a_scheme_names_its_scheme() -> None:
     rows = pages.table(CONFIGURATION, "Scheme")
     for name, row in rows.items():
         kinds = {kind for kind, model in _KINDS.items() if name in model.__struct_fields__}
@@ -239,18 +265,25 @@ def test_every_route_is_described() -> None:
     assert set(pages.table(RUNS, "The runs API")) == ours
 
 
-MADE_FOR_A_STEP = {"id", "proven_by", "tables"}
+EXPECTED = {"expected_seconds", "expected_seconds_left", "expected_end"}
+MADE_FOR_A_STEP = {
+    *("id", "proven_by", "tables"),
+    *("waiting_since", "started_at", "running_since", "poll_times", "expected_seconds"),
+}
 NOT_SHOWN_OF_STEP = {
     *("rev", "baseline", "evidence", "earlier", "sent_by", "answered_id", "answered_by", "shows_running"),
     *("two_spaces", "pace", "queued_at", "poll_refusals", "cancel_refused", "list_failing_since"),
     *("busy", "stood", "shown", "unknown", "rejected", "by_webhook", "listed_durations", "history_read"),
+    "failing_since",
+    "announced",
+    "poll_seconds",
 }
 """What the tasks record of a step for themselves."""
 
 
 def test_every_field_of_a_record_is_described() -> None:
     described = set(pages.tables(RUNS, "The record")[0])
-    assert described == {*listing.SHOWN, "steps", "definition"}
+    assert described == {*listing.SHOWN, "steps", "definition", "can_retry", "retried_by", *EXPECTED}
     assert described == set(shapes.Record.__annotations__)
 
 
@@ -306,7 +339,7 @@ def test_every_command_is_one_of_the_makefile() -> None:
     assert targets - {"help"} <= set(re.findall(r"make ([\w-]+)", pages.page(LOCAL)))
 
 
-def test_what_ci_runs_is_what_the_page_says() -> None:
+def test_ci_runs_the_documented_commands() -> None:
     commands = re.findall(r"^make (\w+)", pages.page(".ci/run"), re.MULTILINE)
     assert commands
     assert set(commands) <= set(re.findall(r"make ([\w-]+)", pages.page(LOCAL)))
@@ -317,8 +350,9 @@ def test_the_readme_is_short() -> None:
 
 
 def test_the_readme_links_to_every_page() -> None:
-    linked = set(re.findall(r"\((docs/\w+\.md)", pages.page(README)))
-    assert set(pages.pages()) - {README} == linked
+    linked = set(re.findall(r"\((docs/[\w-]+\.md)", pages.page(README)))
+    in_folders = {path for path in pages.pages() if path.count("/") > 1}
+    assert set(pages.pages()) - {README} - in_folders == linked
 
 
 @pytest.mark.parametrize("path", pages.pages())
@@ -338,17 +372,44 @@ def test_every_json_in_the_pages_is_json(path: str) -> None:
         json.loads(block)
 
 
+def readme_pipelines() -> list[Any]:
+    """The pipelines in README, which are YAML; its other blocks are sources and schedules."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```", pages.page(README), re.MULTILINE | re.DOTALL)
+    documents_read: list[Any] = [read_yaml(block).value for block in blocks]
+    found = [each for each in documents_read if "data_pool" in each]
+    assert len(found) == 1
+    (source,) = [each for each in documents_read if "sender" in each]
+    parse_source("example", source)
+    return found
+
+
 def test_the_examples_are_valid() -> None:
     blocks = [
         json.loads(block)
-        for path in (README, CONFIGURATION)
+        for path in ("docs/deployment.md", CONFIGURATION)
         for block in re.findall(r"^```json\n(.*?)^```", pages.page(path), re.MULTILINE | re.DOTALL)
     ]
     pipelines = [block for block in blocks if "data_pool" in block]
     sources = [block for block in blocks if "sender" in block]
     assert len(pipelines) == 2
     assert len(sources) == 1
-    for each in pipelines:
+    for each in [*pipelines, *readme_pipelines()]:
         definition.read_definition("The example", definition.Definition, each)
     for each in sources:
         parse_source("example", each)
+
+
+def test_the_examples_of_systems_that_wait_are_valid() -> None:
+    text = pages.page("docs/waiting.md")
+    blocks = {
+        language: re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        for language in ("json", "python", "xml")
+    }
+    (source,) = (block for block in map(json.loads, blocks["json"]) if "sender" in block)
+    assert parse_source("mule", source).rules[0].callback is not None
+    for block in blocks["python"]:
+        compile(block, "docs/waiting.md", "exec")
+    for block in blocks["xml"]:
+        whole = f'<mule xmlns:http="http://www.mulesoft.org/schema/mule/http">{block}</mule>'
+        ElementTree.fromstring(whole)  # noqa: S314 - a document of this repository
+    assert [len(found) for found in blocks.values()] == [3, 2, 1]

@@ -75,7 +75,7 @@ def test_the_template_gives_what_the_function_reads(function: str) -> None:
 
 
 def test_nothing_else_reads_the_environment() -> None:
-    """``os.environ`` is passed to ``environment.read``, and used for nothing else."""
+    """``os.environ`` is passed to functions of ``aws/environment.py``, and used for nothing else."""
     modules = documents.sources(documents.PACKAGE) + documents.sources(documents.FUNCTIONS)
     uses = [
         line.strip()
@@ -84,10 +84,29 @@ def test_nothing_else_reads_the_environment() -> None:
         if "environ" in line and "os." in line
     ]
     assert uses
-    assert [line for line in uses if "environment.read(" not in line and "read(Closer" not in line] == []
+    known = (
+        "environment.read(",
+        "read(Closer",
+        "environment.allows_http_callbacks(",
+        "environment.is_local_stack(",
+    )
+    assert [line for line in uses if not any(call in line for call in known)] == []
 
 
-def test_the_digest_of_the_layer_is_read_by_nobody() -> None:
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_no_function_of_a_deployed_stack_posts_callbacks_over_plain_http(function: str) -> None:
+    assert environment.ALLOW_HTTP_CALLBACKS not in FUNCTIONS[function]["Environment"]["Variables"]
+    assert environment.ALLOW_HTTP_CALLBACKS not in documents.template_text()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_no_function_of_a_deployed_stack_is_one_of_the_local_stack(function: str) -> None:
+    """Its notifications would name commands without options, which use another stack."""
+    assert environment.LOCAL_STACK not in FUNCTIONS[function]["Environment"]["Variables"]
+    assert environment.LOCAL_STACK not in documents.template_text()
+
+
+def test_no_function_reads_the_digest_of_the_layer() -> None:
     modules = documents.sources(documents.PACKAGE) + documents.sources(documents.FUNCTIONS)
     assert not any("LAYER_DIGEST" in path.read_text(encoding="utf-8") for path in modules)
 
@@ -99,6 +118,6 @@ def test_powertools_reads_its_variables() -> None:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_no_secret_stands_in_the_environment(function: str) -> None:
+def test_no_secret_is_in_the_environment(function: str) -> None:
     values = FUNCTIONS[function]["Environment"]["Variables"].values()
     assert not any("resolve:secretsmanager" in text for text in documents.strings(list(values)))

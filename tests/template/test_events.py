@@ -20,7 +20,7 @@ from tests.fakes.signing import sign
 from tests.template import documents
 
 EVENTS = documents.ROOT / "events"
-FILES = sorted(EVENTS.iterdir())
+FILES = sorted(EVENTS.glob("*.json"))
 SECRET = "of this test alone"
 
 

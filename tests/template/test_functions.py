@@ -53,7 +53,7 @@ def test_a_function_has_the_layer_and_publishes_versions_of_every_change(name: s
 
 
 @pytest.mark.parametrize("name", ["Trigger", "Api"])
-def test_a_function_behind_the_api_ends_before_the_api_gives_up(name: str) -> None:
+def test_a_function_of_the_api_ends_before_the_api_times_out(name: str) -> None:
     assert FUNCTIONS[name]["Timeout"] < 30  # what an HTTP API waits for an integration
 
 

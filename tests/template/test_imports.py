@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+import tomllib
 from importlib.metadata import requires
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.template import documents
-from tests.template.test_pins import DEPLOYED, pins
+from tests.template.test_pins import DEPLOYED, TOOL, pins
 
 PARTS: dict[str, set[str]] = {
     "celonis": {"celonis", "errors", "timing"},
@@ -24,13 +25,17 @@ PARTS: dict[str, set[str]] = {
         "steps", "errors", "timing", "names", "observability", "validation", "runs", "pipelines", "celonis",
     },
     "rate_limits": {"rate_limits", "errors", "timing", "observability", "runs", "celonis"},
+    "notifications": {
+        "notifications", "errors", "timing", "names", "observability", "validation", "runs", "pipelines",
+        "webhooks",
+    },
     "workflow": {
         "workflow", "errors", "timing", "names", "observability", "validation", "steps", "runs", "pipelines",
-        "webhooks", "celonis",
+        "webhooks", "celonis", "notifications",
     },
     "aws": {
         "aws", "errors", "timing", "names", "observability", "celonis", "pipelines", "runs",
-        "workflow", "webhooks",
+        "workflow", "webhooks", "notifications",
     },
 }  # fmt: skip
 """What each part may import of this package: those above it, and itself."""
@@ -43,6 +48,7 @@ OUTSIDE: dict[str, set[str]] = {
     "runs": {"botocore", "msgspec", "mypy_boto3_dynamodb"},
     "steps": {"msgspec"},
     "rate_limits": {"msgspec"},
+    "notifications": {"msgspec", "requests", "urllib3"},
     "workflow": {"msgspec"},
     "aws": {
         "aws_lambda_powertools",
@@ -52,8 +58,28 @@ OUTSIDE: dict[str, set[str]] = {
 }  # fmt: skip
 """What each part may import of other people's: AWS stays in aws/ and, for its errors, in runs/."""
 
+OF_THE_TOOL: set[str] = {
+    "errors", "names", "validation", "pipelines", "webhooks", "aws.configuration", "celonis.addresses",
+    "celonis.connection", "celonis.errors", "celonis.records", "notifications.channels",
+    "notifications.messages",
+}  # fmt: skip
+"""What the command line tool may import of the layer: what checks the configuration, and what records say."""
+OUTSIDE_OF_THE_TOOL = {
+    "boto3",
+    "botocore",
+    "click",
+    "flask",
+    "msgspec",
+    "requests",
+    "rich",
+    "werkzeug",
+    "yaml",
+}
+
+DATA = {"tzdata"}
+"""Distributions without code: zoneinfo reads its time zones from there if the system has none."""
 LONGEST_HANDLER = 25
-LONGEST_APP = 120
+LONGEST_APP = 200
 
 
 def imported(path: Path) -> set[str]:
@@ -82,7 +108,7 @@ def ours(names: set[str]) -> set[str]:
 def foreign(names: set[str]) -> set[str]:
     """The distributions behind the imports of other people's code."""
     tops = {name.partition(".")[0] for name in names}
-    return tops - set(sys.stdlib_module_names) - {"celonis_refresh"}
+    return tops - set(sys.stdlib_module_names) - {"celonis_refresh", "refresh_cli"}
 
 
 def is_covered(name: str, allowed: set[str]) -> bool:
@@ -99,7 +125,7 @@ def test_every_part_has_its_rules() -> None:
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_part_knows_only_the_parts_below_it(part: str) -> None:
+def test_a_part_imports_only_the_parts_below_it(part: str) -> None:
     for path in modules(part):
         wrong = {name for name in ours(imported(path)) if not is_covered(name, PARTS[part])}
         assert wrong == set(), path.name
@@ -120,7 +146,7 @@ def test_what_is_imported_is_required_and_what_is_required_is_imported() -> None
     deployed = documents.sources(documents.PACKAGE) + documents.sources(documents.FUNCTIONS)
     imports = {name for path in deployed for name in foreign(imported(path))}
     direct = {name.replace("_", "-") for name in imports if not name.startswith("mypy_boto3_")}
-    assert direct | set().union(*(brought(name) for name in direct)) == set(pins(DEPLOYED))
+    assert direct | DATA | set().union(*(brought(name) for name in direct)) == set(pins(DEPLOYED))
 
 
 def brought(name: str) -> set[str]:
@@ -131,10 +157,26 @@ def brought(name: str) -> set[str]:
     return found | set().union(*(brought(each) for each in found))
 
 
-def test_nothing_that_is_deployed_knows_the_development_equipment() -> None:
+def test_deployed_code_does_not_import_the_development_tools() -> None:
     deployed = documents.sources(documents.PACKAGE) + documents.sources(documents.FUNCTIONS)
     tops = {name.partition(".")[0] for path in deployed for name in imported(path)}
-    assert not tops & {"local", "tests", "moto", "pytest"}
+    assert not tops & {"local", "tests", "moto", "pytest", "refresh_cli", "click", "rich", "flask", "yaml"}
+
+
+@pytest.mark.parametrize("path", documents.sources(documents.TOOL), ids=lambda path: path.stem)
+def test_the_tool_imports_of_the_layer_only_what_needs_no_stack(path: Path) -> None:
+    names = imported(path)
+    assert {name for name in ours(names) if not is_covered(name, OF_THE_TOOL)} == set()
+    assert foreign(names) <= OUTSIDE_OF_THE_TOOL
+
+
+def test_the_tool_requires_what_it_and_the_layer_import() -> None:
+    """The exact versions in ``requirements/cli.txt`` are those packages, and what they need in turn."""
+    project = tomllib.loads((documents.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    direct = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
+    assert direct | set().union(*(brought(name) for name in direct)) == set(pins(TOOL))
+    needed = {name for path in documents.sources(documents.TOOL) for name in foreign(imported(path))}
+    assert needed - {"botocore", "werkzeug", "yaml"} <= direct
 
 
 @pytest.mark.parametrize("path", documents.sources(documents.FUNCTIONS), ids=lambda path: path.parent.name)

@@ -61,7 +61,7 @@ def test_a_new_requirement_changes_the_digest(layer: Path) -> None:
     assert stamp.digest() != before
 
 
-def test_what_python_leaves_behind_does_not_change_the_digest(layer: Path) -> None:
+def test_python_caches_do_not_change_the_digest(layer: Path) -> None:
     before = stamp.digest()
     (layer / "package" / "__pycache__").mkdir()
     (layer / "package" / "__pycache__" / "module.cpython-313.pyc").write_bytes(b"\0")

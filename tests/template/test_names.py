@@ -48,7 +48,7 @@ def test_every_folder_is_a_function_and_every_function_a_folder() -> None:
 
 
 @pytest.mark.parametrize("name", documents.functions())
-def test_code_and_handler_are_where_the_template_says(name: str) -> None:
+def test_code_and_handler_exist_where_the_template_refers_to_them(name: str) -> None:
     function = documents.functions()[name]
     assert function["CodeUri"] == f"functions/{documents.folder_name(name)}/"
     module, _, handler = function["Handler"].partition(".")

@@ -12,11 +12,12 @@ from tests.template import documents
 
 LOCAL = documents.ROOT / "requirements" / "local.txt"
 DEVELOPMENT = documents.ROOT / "requirements" / "dev.txt"
+TOOL = documents.ROOT / "requirements" / "cli.txt"
 AWS_CLI = documents.ROOT / "requirements" / "aws-cli.txt"
 SAM = documents.ROOT / "requirements" / "sam.txt"
 CHECKOV = documents.ROOT / "requirements" / "checkov.txt"
 DEPLOYED = documents.LAYER / "requirements.txt"
-FILES = (LOCAL, DEVELOPMENT, AWS_CLI, SAM, CHECKOV, DEPLOYED)
+FILES = (LOCAL, DEVELOPMENT, TOOL, AWS_CLI, SAM, CHECKOV, DEPLOYED)
 
 PIN = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[0-9][A-Za-z0-9.+!-]*)(?: ; .+)?")
 SAME_TOOL = ("aws-sam-translator", "cfn-lint")
@@ -51,6 +52,11 @@ def test_what_is_tested_is_what_is_deployed() -> None:
     assert {name: tested.get(name) for name in deployed} == deployed
 
 
+def test_the_tool_is_tested_with_its_pins() -> None:
+    tested, tool = pins(LOCAL), pins(TOOL)
+    assert {name: tested.get(name) for name in tool} == tool
+
+
 def test_no_package_of_the_local_stack_is_pinned_again_for_the_tests() -> None:
     assert pins(LOCAL).keys() & pins(DEVELOPMENT).keys() == set()
 
@@ -60,7 +66,7 @@ def test_sam_translates_and_checks_as_the_tests_do(name: str) -> None:
     assert pins(SAM)[name] == {**pins(LOCAL), **pins(DEVELOPMENT)}[name]
 
 
-def test_the_project_asks_for_the_python_that_its_tools_ask_for() -> None:
+def test_the_project_requires_the_python_version_of_its_tools() -> None:
     project = tomllib.loads((documents.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["project"]["requires-python"] == ">=3.11"
     assert project["tool"]["ruff"]["target-version"] == "py311"

@@ -53,7 +53,7 @@ def test_the_environments_of_samconfig_set_parameters_that_there_are() -> None:
             assert allowed is None or value in map(str, allowed)
 
 
-def test_every_parameter_is_used_and_stands_in_a_group() -> None:
+def test_every_parameter_is_used_and_in_a_group() -> None:
     groups = documents.template()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     assert sorted(name for group in groups for name in group["Parameters"]) == sorted(PARAMETERS)
     body = json.dumps({key: documents.template()[key] for key in ("Conditions", "Globals", "Resources")})

@@ -144,6 +144,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("IAM5", "parameter/${AWS::StackName}/sources/*"): "people add sources",
     ("IAM5", "parameter/${AWS::StackName}/sources*"): "the list of the sources",
     ("IAM5", "secret:${AWS::StackName}/connections/*"): "people add connections",
+    ("IAM5", "secret:${AWS::StackName}/channels/*"): "people add channels",
     ("IAM5", "secret:${AWS::StackName}/webhooks/*"): "people add secrets of webhooks",
     ("IAM5", "${Table.Arn}/index/*"): "both indexes of the table",
     ("IAM5", "execution:${Refresh.Name}:*"): "every execution of the state machine",

@@ -41,7 +41,7 @@ def test_a_run_of_one_job_and_one_load_stays_within_its_budget() -> None:
     assert len(visited) <= LARGEST_RUN
 
 
-def test_a_look_costs_three_transitions_and_eleven_events() -> None:
+def test_a_poll_costs_three_transitions_and_eleven_events() -> None:
     """What a long run grows by: at most 25,000 events fit into the history of an execution."""
     few, many = (
         MachineRun(answers(CheckJob=succeeds_at_poll(polls))).run({"pipeline": "p"}) for polls in (1, 11)
@@ -70,7 +70,7 @@ def test_a_pipeline_without_jobs_loads_at_once() -> None:
 
 
 @pytest.mark.parametrize("status", ["joined", "skipped"])
-def test_a_trigger_that_opens_nothing_ends_at_once_and_green(status: Literal["joined", "skipped"]) -> None:
+def test_a_trigger_that_opens_nothing_succeeds_at_once(status: Literal["joined", "skipped"]) -> None:
     answer: Opened = {"status": status, "run_id": "another", "jobs": [], "loads": [], "wait": 0}
     machine_run = MachineRun(answers(OpenRun=lambda *_: answer))
     execution = machine_run.run({"pipeline": "p"})
@@ -105,7 +105,7 @@ def test_what_runs_beside_a_failed_job_is_watched_to_its_end_and_nothing_follows
     assert started == {"job-0", "job-1"}
 
 
-def test_a_step_that_has_to_wait_for_its_turn_is_started_again() -> None:
+def test_a_step_that_has_to_wait_is_started_again() -> None:
     def start(_: object, known: int) -> Progress:
         return {"status": "WAITING" if known < 2 else "RUNNING", "wait": 5}
 
@@ -291,7 +291,7 @@ def test_an_error_without_a_message_is_caught_like_any_other(
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_an_error_without_a_name_fails_the_run_all_the_same(task: str) -> None:
+def test_an_error_without_a_name_still_fails_the_run(task: str) -> None:
     def breaks(*_: object) -> object:
         raise StateError("", "Something broke.")
 

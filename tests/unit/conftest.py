@@ -7,6 +7,20 @@ from collections.abc import Iterator
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
+from celonis_refresh.timing import Deadline
+from tests.fakes.clock import FakeClock
+from tests.unit.functions_over_fakes import functions  # noqa: F401 - a fixture
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def deadline(clock: FakeClock) -> Deadline:
+    return Deadline.after(5.0, clock)
+
 
 @pytest.fixture(autouse=True)
 def _no_sockets(request: pytest.FixtureRequest) -> Iterator[None]:

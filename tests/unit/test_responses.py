@@ -68,7 +68,16 @@ def test_json_is_the_content_unless_the_headers_say_otherwise() -> None:
 def test_an_error_is_its_status_its_name_and_its_sentence(error: RefreshError, status: int) -> None:
     reported = answered(error)
     assert reported["statusCode"] == status
-    assert reported["body"] == {"error": error.name, "message": str(error)}
+    hint = {"hint": error.hint} if error.hint else {}
+    assert reported["body"] == {"error": error.name, "message": str(error), **hint}
+
+
+def test_the_message_of_an_error_ends_with_its_hint() -> None:
+    body = answered(RunNotFound("r"))["body"]
+    assert body["hint"].startswith("List the runs")
+    assert body["message"] == f"There is no record of run 'r'. {body['hint']}"
+    unread = answered(ConfigurationUnavailable("the parameter /stack/sources/shop"))["body"]
+    assert unread["message"].endswith(f". {unread['hint']}")
 
 
 REFUSALS = [
@@ -80,20 +89,20 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize("error", REFUSALS, ids=lambda error: error.name)
-def test_a_stranger_gets_the_same_answer_whatever_is_wrong(error: RefreshError) -> None:
+def test_an_unauthenticated_sender_gets_the_same_response_to_every_error(error: RefreshError) -> None:
     assert error_answer(error) == error_answer(NotAuthentic("Another reason."))
     assert error_answer(error)["statusCode"] == 401
     assert {error.name for error in REFUSALS} == REFUSED_ALIKE
 
 
-def test_what_could_not_be_read_is_not_named_to_a_stranger() -> None:
+def test_an_unauthenticated_sender_does_not_see_which_parameter_could_not_be_read() -> None:
     reply = answered(ConfigurationUnavailable("the parameter /stack/sources/shop"))
     assert (reply["statusCode"], reply["body"]["error"]) == (503, "ConfigurationUnavailable")
     assert "stack" not in json.dumps(reply)
 
 
 @pytest.mark.parametrize("name", STATUS)
-def test_only_what_may_be_asked_again_says_when(name: str) -> None:
+def test_only_retryable_errors_have_a_retry_after_header(name: str) -> None:
     error = RefreshError("No.")
     error.__class__ = type(name, (RefreshError,), {})
     reported = error_answer(error)
@@ -102,11 +111,15 @@ def test_only_what_may_be_asked_again_says_when(name: str) -> None:
 
 
 def test_input_that_makes_no_sense_is_answered_field_by_field() -> None:
-    reported = answered(InvalidTrigger("The request", [Problem("mode", 'expected "FULL" or "DELTA"')]))
-    assert reported["body"]["fields"] == [{"field": "mode", "expected": 'expected "FULL" or "DELTA"'}]
+    problems = [Problem("mode", 'expected "FULL" or "DELTA"'), Problem("pipeline", "is required")]
+    reported = answered(InvalidTrigger("The request", problems))
+    assert reported["body"]["fields"] == [
+        {"field": "mode", "expected": '"FULL" or "DELTA"'},
+        {"field": "pipeline", "expected": "is required"},
+    ]
 
 
-def test_what_nobody_foresaw_is_a_bare_500_with_the_id_to_look_it_up() -> None:
+def test_an_unexpected_error_is_a_500_with_only_the_request_id() -> None:
     reported = answered(ZeroDivisionError("a secret in a message"))
     assert reported["statusCode"] == 500
     assert reported["body"]["request_id"] == "request-1"

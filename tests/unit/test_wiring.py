@@ -92,22 +92,22 @@ def test_an_unknown_pipeline_leaves_a_function_with_the_known_ones(monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "error",
     [
         ConfigurationUnavailable("/s/pipelines/"),
         ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetParametersByPath"),
     ],
 )
 def test_an_unknown_pipeline_stays_that_where_the_known_ones_cannot_be_listed(
-    trouble: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fails(limit: int | None) -> list[str]:
-        raise trouble
+        raise error
 
     monkeypatch.setattr(wiring, "parameters", listing(fails))
     with pytest.raises(UnknownPipeline) as caught, wiring.naming_pipelines():
         raise unknown()
-    assert caught.value.known is None
+    assert caught.value.existing is None
     assert "could not be listed" in caplog.text
 
 
@@ -152,7 +152,7 @@ def test_a_secret_that_cannot_be_used_for_a_while_ends_no_run_that_has_begun(
     connection_secrets.error = error
     for _ in range(3):
         assert service.wait(service.check("job-0"))["status"] == "RUNNING"
-    assert error.message in str(service.state("job-0")["trouble"])
+    assert error.message in str(service.state("job-0")["last_error"])
     connection_secrets.error = None
     assert service.run_step("job-0") == "SUCCEEDED"
     assert len(service.celonis.jobs[JOB].mine) == 1
@@ -182,7 +182,7 @@ def test_a_secret_that_stays_unusable_ends_the_step_with_its_timeout_and_the_rea
 
 
 @pytest.mark.parametrize("error", UNUSABLE, ids=lambda error: error.name)
-def test_a_secret_that_cannot_be_used_at_the_beginning_fails_the_run_and_says_why(
+def test_a_secret_that_cannot_be_used_at_the_start_fails_the_run_with_the_reason(
     connection_secrets: FakeConnectionSecrets, error: RefreshError
 ) -> None:
     connection_secrets.error = error
@@ -234,7 +234,7 @@ def test_a_job_is_cancelled_once_its_secret_can_be_used_again(
     connection_secrets: FakeConnectionSecrets,
 ) -> None:
     connection_secrets.service.celonis.jobs[JOB].seconds = 1000.0
-    assert stop(connection_secrets, 20.0) == [f"Data job {JOB} was cancelled (CANCEL)."]
+    assert stop(connection_secrets, 20.0) == [f"Data job {JOB} was cancelled."]
 
 
 def test_a_job_whose_secret_stays_unusable_for_settle_is_left_and_the_reason_is_given(

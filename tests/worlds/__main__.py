@@ -1,5 +1,7 @@
 """Runs random worlds, counts the outcomes, and prints the simplest worlds with a violation.
 
+Without ``--family`` or ``--outside``, it begins with all neighbours of the known sequences.
+
 ``python -m tests.worlds 100000 [--family inner] [--seed K] [--processes 2] [--outside] [--also cn]
 [--show SEED]``
 ``100000``: of all families together; ``--show`` without one takes the first.
@@ -12,13 +14,24 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from math import ceil
 
 from tests.fakes.processes import in_processes
+from tests.worlds.cases import CASES
 from tests.worlds.generator import FAMILIES, Family, random_world
 from tests.worlds.harness import run_world
-from tests.worlds.invariants import FAILING, MEANINGS, broken_assumptions, features, findings
+from tests.worlds.invariants import (
+    FAILING,
+    MEANINGS,
+    FindingCounts,
+    broken_assumptions,
+    features,
+    findings,
+)
+from tests.worlds.neighbours import neighbours
 from tests.worlds.timeline import shrink, timeline
+from tests.worlds.world import World
 
 CHUNK = 500
 SHOWN = 3
@@ -72,13 +85,21 @@ def count_worlds(first: int, count: int, *, outside: bool = False, family: Famil
     return found
 
 
+def count_neighbours(name: str, first: int = 0, every: int = 1) -> FindingCounts:
+    """Runs the neighbours of a known sequence; ``first`` and ``every`` choose some of them."""
+    found = FindingCounts()
+    for number, world in islice(enumerate(neighbours(CASES[name])), first, None, every):
+        found.judge(number, run_world(world))
+    return found
+
+
 def _chunk(task: tuple[int, int, bool, Family]) -> WorldCounts:
     first, count, outside, family = task
     return count_worlds(first, count, outside=outside, family=family)
 
 
 def main(arguments: list[str]) -> int:
-    """The number of worlds comes first; the exit status is 1 where a run did what it never may."""
+    """The first argument is the number of worlds; the exit status is 1 if a run broke an invariant."""
     parser = argparse.ArgumentParser(prog="python -m tests.worlds", description=__doc__)
     parser.add_argument("worlds", type=int)
     parser.add_argument("--seed", type=int, default=0)
@@ -94,13 +115,28 @@ def main(arguments: list[str]) -> int:
     if chosen.show is not None:
         print(timeline(random_world(chosen.show, outside=chosen.outside, family=families[0])))
         return 0
+    failed = 0 if chosen.family or chosen.outside else _run_neighbours(chosen.processes)
     each, whole = ceil(chosen.worlds / len(families)), WorldCounts()
     for family in families:
         whole.add(_run_family(family, chosen, each))
     if len(families) > 1:
         print(f"--- all families: {whole.worlds} worlds ---")
         print(", ".join(f"{kind} {whole.kinds[kind]}" for kind in MEANINGS))
-    return 1 if whole.failed and not chosen.outside else 0
+    return 1 if failed or (whole.failed and not chosen.outside) else 0
+
+
+def _run_neighbours(processes: int) -> int:
+    """Run and report all neighbours of the known sequences; return how many break an invariant."""
+    whole, failed = FindingCounts(), list[World]()
+    for name, found in zip(CASES, in_processes(count_neighbours, list(CASES), processes), strict=True):
+        whole.add(found)
+        here = list(neighbours(CASES[name]))
+        failed += [here[number] for number in found.failed]
+    print("--- neighbours of known sequences ---")
+    print(f"{whole.worlds} worlds, {whole.within} within the assumptions, {len(failed)} with a violation")
+    for world in failed[:SHOWN]:
+        print(f"\n{timeline(world)}")
+    return len(failed)
 
 
 def _run_family(family: Family, chosen: argparse.Namespace, worlds: int) -> WorldCounts:

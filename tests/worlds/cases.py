@@ -1,4 +1,4 @@
-"""Worlds that broke an older version of the rules, written out. Random worlds contain their kinds as well."""
+"""Worlds that broke an older version of the rules. Random worlds include similar ones."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ CASES: dict[str, World] = {
         for kind in EMPTY_KINDS
     },
 }
-"""Each keeps to the assumptions: none may end in a result that is not ours, or in two starts."""
+"""Each satisfies the assumptions: none may end with a result that is not ours, or with two starts."""
 
 LOADS_ENDED_ONLY = ResponseFields(load_dates=False, load_running=False)
 WITH_OTHERS: dict[str, World] = {

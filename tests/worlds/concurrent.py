@@ -27,9 +27,9 @@ from tests.worlds.run_driver import RunDriver, RunResult, StepRunner, definition
 from tests.worlds.world import Moment, World
 
 RESENT_SECONDS = 30.0
-"""When a sender that got no answer sends the delivery again at the latest."""
+"""Maximum time until a sender without an answer repeats the delivery."""
 ROUND_SECONDS = 300.0
-"""From one round of reconcile to the next."""
+"""Seconds between two rounds of reconcile."""
 SLOW_SHARE, SLOW_SECONDS = 0.3, 0.3
 STUCK_SHARE, STUCK_SECONDS = 0.03, 5.0
 """How many calls to the table, or to the state machine, take longer than no time, and how long at most."""
@@ -117,7 +117,7 @@ class ConcurrentRuns:
         return [result for driver in self.drivers for result in driver.results]
 
     def spawn(self, run: int, act: Callable[[], object], at: float) -> None:
-        """Another function goes to work for a run of ours, at a moment that is to come."""
+        """Start another function for a run of ours at a future moment."""
 
         def whole() -> None:
             self.celonis.sleep(0.0)
@@ -139,7 +139,7 @@ class ConcurrentRuns:
         return self.drivers[int(run_id.removeprefix("pipeline-").split("-")[0])]
 
     def _call(self, name: str, when: str) -> None:
-        """A call to the table or the state machine: it takes its time, and the function may die."""
+        """A call to the table or the state machine: it takes time, and the function may be killed."""
         if when == "before" and self.interleaving.current is not None:
             kind = self.random.random()
             if kind < STUCK_SHARE:
@@ -228,7 +228,7 @@ class ConcurrentRunDriver(RunDriver):
             self.whole.spawn(self.number, self._deliver, self.clock.now + RESENT_SECONDS)
 
     def _lose(self) -> None:
-        """What the function was answered is lost with it."""
+        """The answers that the function received are lost with it."""
         for post in self.celonis.session.posts:
             post.is_lost = True
         self.celonis.drop()
@@ -289,5 +289,5 @@ class ConcurrentRunDriver(RunDriver):
 def run_concurrently(
     world: World, service: ServiceHarness, celonis: WorldCelonis, runner: StepRunner
 ) -> list[RunResult]:
-    """The results of all runs of a world whose functions are at work at the same time."""
+    """Return the results of all runs of a world with concurrent functions."""
     return ConcurrentRuns(world, service, celonis, runner).run()

@@ -11,13 +11,12 @@ import sys
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate
 
 from tests.fakes.processes import in_processes
 from tests.worlds.grid import PARTS, GridPart
 from tests.worlds.harness import real_service, run_world
-from tests.worlds.invariants import FAILING, MEANINGS, broken_assumptions, findings
+from tests.worlds.invariants import FAILING, MEANINGS, FindingCounts
 from tests.worlds.run_driver import MakeService
 from tests.worlds.timeline import timeline
 from tests.worlds.world import World
@@ -48,36 +47,12 @@ def world(number: int) -> World:
 # Running the worlds
 
 
-@dataclass
-class PartCounts:
-    """What the worlds of a part did. ``numbers``: those with each kind of finding, within the assumptions."""
-
-    worlds: int = 0
-    within: int = 0
-    numbers: dict[str, list[int]] = field(default_factory=dict)
-
-    def add(self, other: PartCounts) -> None:
-        self.worlds += other.worlds
-        self.within += other.within
-        for kind, numbers in other.numbers.items():
-            self.numbers.setdefault(kind, []).extend(numbers)
-
-    def count(self, kind: str) -> int:
-        return len(self.numbers.get(kind, ()))
-
-
-def counts(numbers: Sequence[int], make: MakeService = real_service) -> dict[str, PartCounts]:
+def counts(numbers: Sequence[int], make: MakeService = real_service) -> dict[str, FindingCounts]:
     """Runs these worlds; returns the counts by the name of the part."""
-    found: dict[str, PartCounts] = {}
+    found: dict[str, FindingCounts] = {}
     for number in numbers:
-        world_result = run_world(world(number), None, make)
-        part = found.setdefault(part_of(number).name, PartCounts())
-        part.worlds += 1
-        if broken_assumptions(world_result):
-            continue
-        part.within += 1
-        for kind in sorted({one.kind for one in findings(world_result)}):
-            part.numbers.setdefault(kind, []).append(number)
+        part = found.setdefault(part_of(number).name, FindingCounts())
+        part.judge(number, run_world(world(number), None, make))
     return found
 
 
@@ -85,7 +60,7 @@ CHUNK, LISTED = 500, 40
 
 
 def main(arguments: list[str], write: Callable[[str], object] = print) -> int:
-    """The exit status is 1 where a run did what it never may."""
+    """Return the exit status: 1 if a run broke an invariant."""
     parser = argparse.ArgumentParser(prog="python -m tests.worlds.enumeration", description=__doc__)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--part", choices=[part.name for part in PARTS])
@@ -103,15 +78,15 @@ def main(arguments: list[str], write: Callable[[str], object] = print) -> int:
     return _show(total, write)
 
 
-def _report(found: Iterable[dict[str, PartCounts]], write: Callable[[str], object]) -> PartCounts:
+def _report(found: Iterable[dict[str, FindingCounts]], write: Callable[[str], object]) -> FindingCounts:
     """Writes a line for each part as soon as its last world has run, and one for all."""
-    total, totals = PartCounts(), dict[str, PartCounts]()
+    total, totals = FindingCounts(), dict[str, FindingCounts]()
     write(f"{'':24}{'worlds':>8}{'within':>8}" + "".join(f"{kind:>7}" for kind in MEANINGS))
     for chunk in found:
         for name, one in chunk.items():
             if name not in totals and totals:
                 write(_line(*totals.popitem()))
-            totals.setdefault(name, PartCounts()).add(one)
+            totals.setdefault(name, FindingCounts()).add(one)
             total.add(one)
     write(_line(*totals.popitem()))
     write(_line("all", total))
@@ -120,12 +95,12 @@ def _report(found: Iterable[dict[str, PartCounts]], write: Callable[[str], objec
     return total
 
 
-def _line(name: str, found: PartCounts) -> str:
+def _line(name: str, found: FindingCounts) -> str:
     kinds = "".join(f"{found.count(kind):7}" for kind in MEANINGS)
     return f"{name:24}{found.worlds:8}{found.within:8}{kinds}"
 
 
-def _show(total: PartCounts, write: Callable[[str], object]) -> int:
+def _show(total: FindingCounts, write: Callable[[str], object]) -> int:
     """Writes the first violation of each kind; 1 if there is one."""
     status = 0
     for kind in FAILING:

@@ -1,4 +1,4 @@
-"""Celonis in virtual time below the real client: JSON over a transport, as free as the model allows."""
+"""Celonis in virtual time below the real client: JSON over a transport, with all freedom of the model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.worlds.truth import LOAD_WORDS, GroundTruth, TrueExecution
 from tests.worlds.world import LOST, OddResponse, OtherUserAction, PastExecution, Target, World
 
 READ_SECONDS = Timeouts().read
-"""After so many seconds the client gives up waiting for an answer."""
+"""Seconds until the client's timeout."""
 JUST_BEFORE = 2.0
 """Seconds before a start in which no execution of another user both begins and ends (assumption 3)."""
 CONNECTION = Connection("default", "https://team.eu-1.celonis.cloud", ApiKey("key-of-a-user"))
@@ -47,7 +47,7 @@ Note = Callable[[str, str], None]
 
 
 def _quiet(name: str, when: str) -> None:
-    """Nothing happens."""
+    """Do nothing."""
 
 
 @dataclass(eq=False)
@@ -136,7 +136,7 @@ class WorldCelonis:
         return self.truths["load"]
 
     def session_of(self, run: int) -> ClientSession:
-        """A session for a function that begins to work for our run ``run``, with a client of its own."""
+        """Return a session with its own client, for a function that works for our run ``run``."""
         client = CelonisClient(CONNECTION, clock=self.clock, monotonic=self.clock)
         client._transport = self  # type: ignore[assignment]
         return ClientSession(run, client, self.clock.now)
@@ -189,7 +189,7 @@ class WorldCelonis:
         return getattr(execution, what) < inf or what in marks
 
     def sleep(self, seconds: float) -> None:
-        """Lets time pass, and others act in it."""
+        """Advance the time; other users act in it."""
         self._pass(self.clock.now + seconds)
 
     def _set_clock(self, now: float) -> None:
@@ -391,7 +391,7 @@ class WorldCelonis:
         return value
 
     def _take(self, call: Call, post: SentPost) -> tuple[int, bytes]:
-        """Celonis acts on a start, or not."""
+        """Apply a start, if this world lets it take effect."""
         fault = post.fault
         if fault == "429":
             return 429, encode({**ENVELOPE, "status": 429, "errorCode": "LIMIT_RATE_EXCEEDED"})

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from celonis_refresh.observability import logger
 from tests.fakes.clock import FakeClock
+from tests.fakes.quiet import quiet
 from tests.fakes.service import ServiceHarness
 from tests.worlds.concurrent import SharedClock, run_concurrently
 from tests.worlds.fake_celonis import WorldCelonis
@@ -28,19 +27,8 @@ def real_service(service: ServiceHarness, celonis: WorldCelonis) -> StepRunner:
     return ServiceSteps(service, celonis)
 
 
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Without log lines of the service: one costs more than a call."""
-    before = logger.log_level
-    logger.setLevel("CRITICAL")
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
 def _named(celonis: WorldCelonis, who: str) -> str:
-    """Who does something, with the number of our run where several may be at work."""
+    """Return the actor's name, with the number of our run if several runs are concurrent."""
     is_ours = celonis.world.is_concurrent and celonis.at_work() is not None and who != "another user"
     return f"{celonis.run} {who}" if is_ours else who
 
@@ -51,7 +39,7 @@ def run_world(
     make: MakeService = real_service,
 ) -> WorldResult:
     """Runs all runs of ``world``. ``note`` gets the time, who and what."""
-    with _silent():
+    with quiet():
         clock = SharedClock() if world.is_concurrent else FakeClock()
         service = ServiceHarness(clock=clock, seed=world.seed + 1)
         celonis = WorldCelonis(world, clock)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
 from tests.worlds.fake_celonis import OTHER_USER, PostedCancel, SentPost
@@ -23,7 +23,7 @@ RESULTS: dict[str, frozenset[str]] = {
 """The results, in the words of a job, that each outcome reports. A load's WARNING is a success by default."""
 TIMED_OUT = frozenset({"JobTimedOut", "LoadTimedOut"})
 LONG = 900.0
-"""An execution that ended so long before the time-out of its step should have been reported."""
+"""An execution that ended so long before the timeout of its step should have been reported."""
 POLL_SECONDS = 5.0
 """At most so long before a start, or a cancel, the poll before it begins."""
 FUNCTION_SECONDS = 60.0
@@ -259,3 +259,35 @@ def features(world: World) -> tuple[str, ...]:
     kept += ["overlap"] if world.overlap else []
     kept += ["stale"] if world.ages.kind != "zero" else []
     return tuple(kept)
+
+
+@dataclass
+class FindingCounts:
+    """What numbered worlds did. ``numbers``: of those with each kind of finding, within the assumptions."""
+
+    worlds: int = 0
+    within: int = 0
+    numbers: dict[str, list[int]] = field(default_factory=dict)
+
+    def judge(self, number: int, world_result: WorldResult) -> None:
+        """Count the world of this number."""
+        self.worlds += 1
+        if broken_assumptions(world_result):
+            return
+        self.within += 1
+        for kind in sorted({one.kind for one in findings(world_result)}):
+            self.numbers.setdefault(kind, []).append(number)
+
+    def add(self, other: FindingCounts) -> None:
+        self.worlds += other.worlds
+        self.within += other.within
+        for kind, numbers in other.numbers.items():
+            self.numbers.setdefault(kind, []).extend(numbers)
+
+    def count(self, kind: str) -> int:
+        return len(self.numbers.get(kind, ()))
+
+    @property
+    def failed(self) -> list[int]:
+        """The worlds in which a run broke an invariant."""
+        return sorted({number for kind in FAILING for number in self.numbers.get(kind, ())})

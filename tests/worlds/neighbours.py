@@ -1,4 +1,4 @@
-"""The worlds beside a world: the same but for one part of it, which is given every value of the model."""
+"""The neighbours of a world: one part of it changed to every other value of the model."""
 
 from __future__ import annotations
 

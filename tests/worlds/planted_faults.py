@@ -1,4 +1,4 @@
-"""Services that are wrong on purpose, one fault each: the invariants have to find every one of them."""
+"""Services with one planted fault each: the invariants must find every one of them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class FirstEnd:
         return {"status": "SUCCEEDED", "wait": 0}
 
     def stop(self, run_id: str, *, succeeded: bool) -> None:
-        """Leaves everything as it is."""
+        """Change nothing."""
 
     def after_loss(self) -> Progress:
         return {"status": "RUNNING", "wait": POLL}
@@ -117,7 +117,7 @@ class StartsAgain(FirstEnd):
 
 
 class WaitsForever(FirstEnd):
-    """Never takes anything for an end."""
+    """Never recognizes an end."""
 
     def status(self, known: set[str]) -> Any:
         return None

@@ -16,12 +16,14 @@ STATUS: Mapping[str, int] = {
     "TooLarge": 413,
     "InvalidTrigger": 400,
     "UnknownSource": 401,
+    "SourceNotFound": 404,
     "UnknownPipeline": 404,
     "RunNotFound": 404,
     "PipelineBusy": 409,
     "RunClosed": 409,
     "RunOpen": 409,
     "RunSuperseded": 409,
+    "RunTooOld": 409,
     "RunInline": 409,
     "PipelineSkips": 409,
     "PipelinePaused": 409,
@@ -37,6 +39,8 @@ STATUS: Mapping[str, int] = {
 }
 """The status by the name of an error; any other error of this service is a 500."""
 RETRY_SECONDS = "2"
+MAX_LOGGED = 80
+"""Characters of a path parameter that are logged; ids and names are not longer."""
 REFUSED_ALIKE = frozenset({"NotAuthentic", "UnknownSource", "InvalidSource", "WebhookSecretUnreadable"})
 """Errors with the same status and body, so that a caller cannot find out what exists."""
 REFUSED = {
@@ -44,7 +48,7 @@ REFUSED = {
     "message": "The request is not authentic, or its source is not set up. The function log has the reason.",
 }
 UNAVAILABLE = "A part of the configuration could not be read in time. Try again."
-"""In place of the name of the parameter or secret, which only the log has."""
+"""Replaces the name of the parameter or secret, which is only in the log."""
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
@@ -69,15 +73,25 @@ def answer(status: int, body: Any, headers: Mapping[str, str] | None = None) -> 
 
 
 def error_answer(error: RefreshError) -> dict[str, Any]:
-    """Return the response to an error: its name, its message and the problems of invalid fields."""
+    """Return the response to an error: its name, its message, all errors and problems of invalid fields.
+
+    ``hint``: what to do, if the error says it; the message ends with it.
+    """
     status = STATUS.get(error.name, 500)
     if error.name in REFUSED_ALIKE:
         return answer(status, REFUSED)
     message = UNAVAILABLE if error.name == "ConfigurationUnavailable" else str(error)
     body: dict[str, Any] = {"error": error.name, "message": message}
+    if error.hint:
+        body["hint"] = error.hint
+    if error.all_errors:
+        body["errors"] = list(error.all_errors)
     problems = getattr(error, "problems", None)
     if problems:
-        body["fields"] = [{"field": problem.field, "expected": problem.expected} for problem in problems]
+        body["fields"] = [
+            {"field": problem.field, "expected": problem.expected.removeprefix("expected ")}
+            for problem in problems
+        ]
     return answer(status, body, {"retry-after": RETRY_SECONDS} if status == 503 else None)
 
 
@@ -93,12 +107,16 @@ def answering(handler: Handler) -> Handler:
             return error_answer(error)
         except Exception:  # noqa: BLE001 - logged whole; no stack trace leaves the service
             logger.exception("unexpected error")
-            body = {
-                "error": "InternalError",
-                "message": "Unexpected error. See the log for this request id.",
-            }
+            hint = "See the log for this request id."
+            body = {"error": "InternalError", "message": f"Unexpected error. {hint}", "hint": hint}
             return answer(500, body | {"request_id": getattr(context, "aws_request_id", "")})
         logger.debug("answered", extra={"status": answered.get("statusCode")})
         return answered
 
     return answer_or_error
+
+
+def path_log_keys(event: Mapping[str, Any]) -> dict[str, str]:
+    """Return the run or the pipeline that a path of the runs API names, for log lines."""
+    path, keys = event.get("pathParameters") or {}, {"run_id": "run_id", "name": "pipeline"}
+    return {key: path[name][:MAX_LOGGED] for name, key in keys.items() if name in path}

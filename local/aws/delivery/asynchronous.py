@@ -1,4 +1,4 @@
-"""Asynchronous invocations: tried again when they fail, then sent to where failures go."""
+"""Asynchronous invocations: retried if they fail, then sent to the failure destination."""
 
 import json
 import time
@@ -19,7 +19,7 @@ _THROTTLED_DELAY = 0.1
 
 @dataclass(frozen=True)
 class _Event:
-    """One queued event and which try it is at."""
+    """One queued event and the number of its attempt."""
 
     reference: str
     payload: bytes
@@ -29,7 +29,7 @@ class _Event:
 
 
 class AsyncInvocations:
-    """Lambda's queue of events."""
+    """The queue of Lambda's asynchronous invocations."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class AsyncInvocations:
     def accept(
         self, reference: str, payload: bytes, *, qualifier: str | None = None, request_id: str = ""
     ) -> None:
-        """Queue one event; it is run soon, three times at most unless the function says otherwise.
+        """Queue one event for at most three attempts, unless the function sets another limit.
 
         Raises NotFoundError for an unknown function.
         """
@@ -58,7 +58,7 @@ class AsyncInvocations:
 
     def _run(self, event: _Event) -> None:
         try:
-            outcome = self._invoker.invoke_in_turn(
+            outcome = self._invoker.invoke_when_free(
                 event.reference, event.payload, qualifier=event.qualifier, request_id=event.request_id
             )
         except ThrottledError:
@@ -94,7 +94,7 @@ class AsyncInvocations:
 def _record(
     arn: str, version: str, event: _Event, outcome: InvocationResult, condition: str
 ) -> dict[str, Any]:
-    """What a destination gets."""
+    """Return the invocation record for a destination."""
     failed = {"functionError": outcome.error} if outcome.error else {}
     return {
         "version": "1.0",

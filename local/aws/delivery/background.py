@@ -1,4 +1,4 @@
-"""Things to do a little later, in threads of their own, with a way to wait until all of it is done."""
+"""Runs delayed tasks in threads, and can wait until all are done."""
 
 import heapq
 import itertools
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class DelayedTasks:
-    """Runs what it is given after a delay (seconds); `close` drops what is still waiting."""
+    """Runs a function after a delay (seconds); `close` drops those that have not started."""
 
     def __init__(self, name: str, threads: int = 32) -> None:
         self._changed = threading.Condition()
@@ -33,7 +33,7 @@ class DelayedTasks:
             self._changed.notify_all()
 
     def wait_idle(self, timeout: float) -> bool:
-        """Wait until nothing waits or runs; False when that took longer than `timeout` seconds."""
+        """Wait until all tasks are done; return False after `timeout` seconds."""
         with self._changed:
             return self._changed.wait_for(lambda: self._open == 0, timeout)
 

@@ -1,4 +1,4 @@
-"""PutEvents: what a function sends to EventBridge goes to the rules like what AWS sends."""
+"""PutEvents: rules match events of functions like events of AWS."""
 
 import datetime
 import json
@@ -12,7 +12,7 @@ from local.aws.http_server import HttpRequest, HttpResponse
 
 
 class EventBus:
-    """A layer of the gateway. Entries that moto would refuse are left to moto."""
+    """A layer of the gateway. Entries that moto would reject are left to moto."""
 
     def __init__(self, clients: Clients, targets: RuleTargets) -> None:
         self._clients = clients
@@ -31,7 +31,7 @@ class EventBus:
                 "version": "0",
                 "id": event_id,
                 "account": self._clients.account,
-                "time": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "time": _time(entry).strftime("%Y-%m-%dT%H:%M:%SZ"),
                 "region": self._clients.region,
             }
             bus = str(entry.get("EventBusName") or "default").rsplit("/", 1)[-1]
@@ -39,6 +39,14 @@ class EventBus:
             results.append({"EventId": event_id})
         body = json.dumps({"FailedEntryCount": 0, "Entries": results}).encode()
         return HttpResponse(200, body, [("Content-Type", "application/x-amz-json-1.1")])
+
+
+def _time(entry: dict[str, object]) -> datetime.datetime:
+    """Return the time of an entry in epoch seconds, or now."""
+    given = entry.get("Time")
+    if isinstance(given, int | float):
+        return datetime.datetime.fromtimestamp(given, datetime.UTC)
+    return datetime.datetime.now(datetime.UTC)
 
 
 def _is_sound(entry: dict[str, object]) -> bool:

@@ -1,4 +1,4 @@
-"""EventBridge: events go to the targets of the rules that match, with the permissions that AWS asks for."""
+"""EventBridge: delivers events to the targets of matching rules, with the permissions that AWS requires."""
 
 import functools
 import json
@@ -21,11 +21,11 @@ from local.aws.settings import EventSettings
 log = logging.getLogger(__name__)
 
 _PRINCIPAL = "events.amazonaws.com"
-_MOST_RETRIES = 2
+_MAX_RETRIES = 2
 
 
 class RefusedError(Exception):
-    """The target may not be reached; trying again does not help."""
+    """Access to the target is denied; a retry does not help."""
 
 
 class RuleTargets:
@@ -60,8 +60,8 @@ class RuleTargets:
         try:
             self._deliver(rule_arn, target, text)
         except (ClientError, NotFoundError, RefusedError, ValueError) as error:
-            wanted = target.get("RetryPolicy", {}).get("MaximumRetryAttempts", _MOST_RETRIES)
-            if isinstance(error, ClientError) and attempt <= min(wanted, _MOST_RETRIES):
+            max_retries = target.get("RetryPolicy", {}).get("MaximumRetryAttempts", _MAX_RETRIES)
+            if isinstance(error, ClientError) and attempt <= min(max_retries, _MAX_RETRIES):
                 delays = self._settings.retry_delays or (0.0,)
                 delay = delays[min(attempt, len(delays)) - 1]
                 self._delayed_tasks.after(delay, lambda: self._attempt(rule_arn, target, event, attempt + 1))
@@ -108,7 +108,7 @@ class RuleTargets:
 
 
 def as_event(entry: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
-    """An entry of PutEvents as the event that rules see."""
+    """Return an entry of PutEvents as the event that rules see."""
     return {
         **base,
         "detail-type": entry["DetailType"],

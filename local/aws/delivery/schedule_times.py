@@ -1,4 +1,4 @@
-"""When a schedule of EventBridge Scheduler fires: `rate(…)`, `cron(…)` and `at(…)`, to the minute.
+"""Computes when a schedule of EventBridge Scheduler fires: `rate(…)`, `cron(…)` and `at(…)`, to the minute.
 
 https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
 """
@@ -23,34 +23,36 @@ _FIELDS: tuple[tuple[str, int, int, dict[str, str]], ...] = (
 
 
 class UnreadableScheduleError(ValueError):
-    """An expression or time zone that cannot be read here; AWS may know it."""
+    """An expression or time zone that the local stack does not support; AWS may support it."""
 
 
 def is_due(expression: str, zone: str, created: datetime, minute: datetime) -> bool:
-    """Whether a schedule fires in a minute. `created` and `minute` are in UTC, `minute` without seconds.
+    """Return whether a schedule fires in a minute.
+
+    `created` and `minute` are in UTC, `minute` without seconds.
 
     Raises UnreadableScheduleError.
     """
-    found = re.fullmatch(r"(rate|cron|at)\((.+)\)", expression.strip())
-    if found is None:
+    match = re.fullmatch(r"(rate|cron|at)\((.+)\)", expression.strip())
+    if match is None:
         raise UnreadableScheduleError(f"{expression!r} is no rate(…), cron(…) or at(…)")
-    kind, text = found.groups()
+    kind, text = match.groups()
     if kind == "rate":
         return _rate_is_due(text, created, minute)
     try:
         local = minute.astimezone(ZoneInfo(zone))
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise UnreadableScheduleError(f"the time zone {zone!r} is not known on this machine") from error
-    if local.fold:  # a time that comes twice, where clocks change, counts once
+    if local.fold:  # a local time that occurs twice, when clocks change, counts once
         return False
     return _cron_is_due(text, local) if kind == "cron" else _at_is_due(text, local)
 
 
 def _rate_is_due(text: str, created: datetime, minute: datetime) -> bool:
-    found = re.fullmatch(r"([1-9][0-9]*) (minute|hour|day)s?", text)
-    if found is None:
+    match = re.fullmatch(r"([1-9][0-9]*) (minute|hour|day)s?", text)
+    if match is None:
         raise UnreadableScheduleError(f"rate({text}) has no number of minutes, hours or days")
-    period = int(found[1]) * _MINUTES[found[2]]
+    period = int(match[1]) * _MINUTES[match[2]]
     passed = (minute - created.replace(second=0, microsecond=0)) // timedelta(minutes=1)
     return passed > 0 and passed % period == 0
 
@@ -74,16 +76,16 @@ def _cron_is_due(text: str, local: datetime) -> bool:
 
 
 def _values(field: str, name: str, minimum: int, maximum: int, names: dict[str, str]) -> set[int]:
-    """The numbers that a field stands for: `*`, `?`, `2`, `2-5`, `2/10`, `MON-FRI`, and lists of these."""
+    """Return the numbers of a field: `*`, `?`, `2`, `2-5`, `2/10`, `MON-FRI`, or a list of these."""
     values: set[int] = set()
     for part in field.upper().split(","):
         text = re.sub("[A-Z]{3}", lambda word: names.get(word[0], word[0]), part)
-        found = re.fullmatch(r"(?:[*?]|(\d+)(?:-(\d+))?)(?:/([1-9]\d*))?", text)
-        if found is None:
+        match = re.fullmatch(r"(?:[*?]|(\d+)(?:-(\d+))?)(?:/([1-9]\d*))?", text)
+        if match is None:
             raise UnreadableScheduleError(f"the {name} {part!r} is not read here")
-        first = minimum if found[1] is None else int(found[1])
-        last = int(found[2]) if found[2] else maximum if found[1] is None or found[3] else first
+        first = minimum if match[1] is None else int(match[1])
+        last = int(match[2]) if match[2] else maximum if match[1] is None or match[3] else first
         if not minimum <= first <= last <= maximum:
             raise UnreadableScheduleError(f"the {name} {part!r} is not from {minimum} to {maximum}")
-        values.update(range(first, last + 1, int(found[3] or 1)))
+        values.update(range(first, last + 1, int(match[3] or 1)))
     return values

@@ -1,4 +1,4 @@
-"""EventBridge Scheduler: a schedule is fired on demand, or when it is due, under its own role."""
+"""EventBridge Scheduler: fires schedules on demand or when they are due, with their own role."""
 
 import datetime
 import json
@@ -20,12 +20,12 @@ from local.aws.roles.resource_policies import check_trust
 log = logging.getLogger(__name__)
 
 _PRINCIPAL = "scheduler.amazonaws.com"
-_MOST_RETRIES = 2
+_MAX_RETRIES = 2
 _SDK_NAMES = {"sfn": "stepfunctions", "eventbridge": "events"}
 
 
 class FireError(LocalStackError):
-    """The target refused; where the schedule has a dead-letter queue, the input is there now."""
+    """The target rejected the call; the input is in the schedule's dead-letter queue, if it has one."""
 
 
 class Schedules:
@@ -44,9 +44,9 @@ class Schedules:
         even_if_disabled: bool = False,
         at: datetime.datetime | None = None,
     ) -> dict[str, Any]:
-        """Start the target of a schedule; returns the API's answer, for a state machine the execution's ARN.
+        """Call the target of a schedule; return the API's response, such as an execution's ARN.
 
-        `at` is the time that it was scheduled for (now, if not given).
+        `at`: the scheduled time, now by default.
         Raises NotFoundError, ScheduleDisabledError, FireError.
         """
         schedule = self._find(name, group)
@@ -55,35 +55,35 @@ class Schedules:
         return self._start(schedule["Arn"], schedule["Target"], at or datetime.datetime.now(datetime.UTC))
 
     def due(self, minute: datetime.datetime) -> list[tuple[str, str]]:
-        """Group and name of each enabled schedule that fires in a minute (UTC, without seconds).
+        """Return group and name of each enabled schedule that fires in a minute (UTC, without seconds).
 
-        One whose expression cannot be read here is left out, with a line in the log.
+        A schedule with an unsupported expression is omitted and logged.
         """
         client = self._clients.admin("scheduler")
-        found = []
-        for entry in client.list_schedules()["Schedules"]:
+        due_schedules = []
+        for entry in list_schedules(client):
             schedule = client.get_schedule(Name=entry["Name"], GroupName=entry["GroupName"])
             zone, expression = schedule["ScheduleExpressionTimezone"], schedule["ScheduleExpression"]
             try:
                 if schedule["State"] == "ENABLED" and is_due(
                     expression, zone, schedule["CreationDate"], minute
                 ):
-                    found.append((entry["GroupName"], entry["Name"]))
+                    due_schedules.append((entry["GroupName"], entry["Name"]))
             except UnreadableScheduleError as error:
                 log.warning("the schedule %s does not fire by the clock: %s", entry["Name"], error)
-        return found
+        return due_schedules
 
     def _find(self, name: str, group: str | None) -> dict[str, Any]:
         client = self._clients.admin("scheduler")
-        for entry in client.list_schedules()["Schedules"]:
+        for entry in list_schedules(client):
             if entry["Name"] == name and group in (None, entry["GroupName"]):
                 schedule: dict[str, Any] = client.get_schedule(Name=name, GroupName=entry["GroupName"])
                 return schedule
         raise NotFoundError(f"there is no schedule {name}" + (f" in the group {group}" if group else ""))
 
     def _start(self, schedule_arn: str, target: dict[str, Any], at: datetime.datetime) -> dict[str, Any]:
-        retries = target.get("RetryPolicy", {}).get("MaximumRetryAttempts", _MOST_RETRIES)
-        tries = 1 + min(retries, _MOST_RETRIES)
+        retries = target.get("RetryPolicy", {}).get("MaximumRetryAttempts", _MAX_RETRIES)
+        tries = 1 + min(retries, _MAX_RETRIES)
         for number in range(1, tries + 1):
             text = _expanded(target.get("Input", "{}"), schedule_arn, number, at)
             try:
@@ -126,8 +126,14 @@ class Schedules:
                 log.exception("%s may not reach its dead-letter queue: the input is lost", schedule_arn)
 
 
+def list_schedules(client: Any) -> list[dict[str, Any]]:
+    """Every schedule of every group, as ListSchedules shows it, from all pages."""
+    pages = client.get_paginator("list_schedules").paginate()
+    return [entry for page in pages for entry in page["Schedules"]]
+
+
 def _expanded(text: str, schedule_arn: str, attempt: int, at: datetime.datetime) -> str:
-    """Scheduler's own placeholders in the input."""
+    """Replace the placeholders of EventBridge Scheduler in the input."""
     values = {
         "<aws.scheduler.schedule-arn>": schedule_arn,
         "<aws.scheduler.scheduled-time>": at.strftime("%Y-%m-%dT%H:%M:%SZ"),

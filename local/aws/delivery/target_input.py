@@ -1,4 +1,4 @@
-"""What a rule's target gets of an event: all of it, a part, a constant, or a text made of parts."""
+"""The input of a rule's target: the event, a part of it, a constant, or a text template."""
 
 import json
 import re
@@ -9,7 +9,7 @@ _STEP = re.compile(r"\.([A-Za-z0-9_\-]+)|\[(\d+)\]")
 
 
 def target_input(target: dict[str, Any], event: dict[str, Any], rule_arn: str) -> str:
-    """The text to deliver."""
+    """Return the text to deliver."""
     if "Input" in target:
         return str(target["Input"])
     if "InputPath" in target:
@@ -30,7 +30,7 @@ def _at(event: Any, path: str) -> Any:
 
 
 def _transformed(transformer: dict[str, Any], event: dict[str, Any], rule_arn: str) -> str:
-    """A part in quotes becomes text; one without becomes JSON, or bare text where the template is no JSON."""
+    """A quoted placeholder becomes text; an unquoted one JSON, or plain text if the template is not JSON."""
     template = str(transformer["InputTemplate"])
     values = {name: _at(event, path) for name, path in transformer.get("InputPathsMap", {}).items()}
     values["aws.events.event.json"] = event

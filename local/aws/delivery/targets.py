@@ -10,7 +10,7 @@ from local.aws.clients import Clients
 
 @dataclass(frozen=True)
 class TargetSender:
-    """Sends as the administrator, or as a role; the gateway checks what a role may do."""
+    """Sends as the administrator or as a role; the gateway checks the permissions of a role."""
 
     clients: Clients
     role_arn: str | None = None
@@ -19,7 +19,7 @@ class TargetSender:
         return TargetSender(self.clients, role_arn)
 
     def send(self, arn: str, text: str, attributes: dict[str, str]) -> None:
-        """Deliver `text`. Raises ClientError when the target refuses, ValueError for a kind not known."""
+        """Deliver `text`. Raises ClientError if the target rejects it, ValueError for an unsupported kind."""
         service = Arn.parse(arn).service
         if service == "sqs":
             self._client("sqs").send_message(

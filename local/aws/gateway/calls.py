@@ -1,4 +1,4 @@
-"""An AWS API request taken apart: which service, which operation, by whom, with which parameters."""
+"""Parses an AWS API request: service, operation, caller and parameters."""
 
 import functools
 import json
@@ -14,7 +14,7 @@ from local.aws.http_server import HttpRequest
 
 _CREDENTIAL = re.compile(r"Credential=(?P<key>[^/]+)/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 
-# Where the name that requests are signed for is not the name of the botocore model.
+# Services whose signing name is not the name of their botocore model.
 _MODELS = {
     "states": "stepfunctions",
     "monitoring": "cloudwatch",
@@ -35,17 +35,17 @@ class AwsCall:
 
 
 def parse_call(request: HttpRequest) -> AwsCall:
-    """Read a SigV4-signed request; what cannot be read is an empty string."""
-    found = _CREDENTIAL.search(request.header("Authorization") or "")
-    if found is None:
+    """Parse a SigV4-signed request; a part that cannot be parsed is an empty string."""
+    match = _CREDENTIAL.search(request.header("Authorization") or "")
+    if match is None:
         return AwsCall("", "", None, "json", {})
-    service = found["service"]
+    service = match["service"]
     model = _model(_MODELS.get(service, service))
     protocol = _protocol(request, model)
     reader = {"json": _from_json, "query": _from_query}.get(protocol, _from_rest)
     operation, parameters = reader(request, model)
     iam_name = "cloudwatch" if service == "monitoring" else service
-    return AwsCall(iam_name, operation, found["key"], protocol, parameters)
+    return AwsCall(iam_name, operation, match["key"], protocol, parameters)
 
 
 def _protocol(request: HttpRequest, model: ServiceModel | None) -> str:
@@ -72,10 +72,10 @@ def _from_query(request: HttpRequest, _model: ServiceModel | None) -> tuple[str,
 def _from_rest(request: HttpRequest, model: ServiceModel | None) -> tuple[str, dict[str, Any]]:
     if model is not None:
         for operation, pattern in _rest_patterns(model.service_name):
-            found = pattern.fullmatch(f"{request.method} {request.path}")
-            if found:
+            match = pattern.fullmatch(f"{request.method} {request.path}")
+            if match:
                 parameters = {key: values[-1] for key, values in parse_qs(request.query).items()}
-                path = {_name(key): unquote(value) for key, value in found.groupdict().items()}
+                path = {_name(key): unquote(value) for key, value in match.groupdict().items()}
                 return operation, {**_json_object(request.body), **parameters, **path}
     return "", {}
 

@@ -1,4 +1,4 @@
-"""AWS error answers, in the shape that each protocol has for them."""
+"""AWS error responses in the format of each protocol."""
 
 import json
 import uuid
@@ -11,7 +11,7 @@ from local.aws.http_server import HttpResponse
 def error_response(
     call: AwsCall, code: str, message: str, *, status: int = 400, **fields: object
 ) -> HttpResponse:
-    """An error `code` as boto3 reads it; `fields` are further members of a JSON error."""
+    """Return an error response for boto3; `fields`: further members of a JSON error."""
     request_id = str(uuid.uuid4())
     if call.protocol == "query":
         body = (
@@ -29,6 +29,6 @@ def error_response(
 
 
 def access_denied(call: AwsCall, message: str) -> HttpResponse:
-    """What a caller without the permission gets."""
+    """Return the response to a caller without the permission."""
     code = "AccessDenied" if call.protocol == "query" else "AccessDeniedException"
     return error_response(call, code, message, status=403 if call.protocol != "json" else 400)

@@ -1,5 +1,6 @@
 """The Invoke operation of the Lambda API, answered by the functions' own processes."""
 
+import json
 import uuid
 
 from local.aws.delivery.asynchronous import AsyncInvocations
@@ -14,6 +15,18 @@ from local.aws.runtime.pool import ThrottledError
 
 _SYNC_LIMIT = 6 * 1024 * 1024
 _ASYNC_LIMIT = 1024 * 1024
+ACCOUNT_SETTINGS = {
+    "AccountLimit": {
+        "TotalCodeSize": 80_530_636_800,
+        "CodeSizeUnzipped": 262_144_000,
+        "CodeSizeZipped": 52_428_800,
+        "ConcurrentExecutions": 1000,
+        "UnreservedConcurrentExecutions": 1000,
+    },
+    "AccountUsage": {"TotalCodeSize": 0, "FunctionCount": 0},
+}
+"""The quotas of an account in AWS; here, the concurrency is limited by `LocalStack.deploy`."""
+_JSON = [("Content-Type", "application/json")]
 
 
 class LambdaInvocations:
@@ -29,6 +42,8 @@ class LambdaInvocations:
             return proceed()
         if call.operation == "Invoke":
             return self._invoke(call, request)
+        if call.operation == "GetAccountSettings":
+            return HttpResponse(200, json.dumps(ACCOUNT_SETTINGS).encode(), _JSON)
         answer = proceed()
         if answer.status < 300:
             self._note_change(call)
@@ -49,7 +64,7 @@ class LambdaInvocations:
             if kind == "Event":
                 self._events.accept(reference, payload, qualifier=qualifier, request_id=request_id)
                 return HttpResponse(202, b"", [("x-amzn-RequestId", request_id)])
-            outcome = self._invoker.invoke_in_turn(
+            outcome = self._invoker.invoke_when_free(
                 reference, payload, qualifier=qualifier, request_id=request_id
             )
         except NotFoundError as error:
@@ -64,7 +79,7 @@ class LambdaInvocations:
         return HttpResponse(200, outcome.payload, headers)
 
     def _note_change(self, call: AwsCall) -> None:
-        """A changed configuration holds from the next process on, so the idle ones are ended."""
+        """End the idle processes: a changed configuration applies to new processes only."""
         name = self._functions.resolve(str(call.parameters["FunctionName"])).name
         changes: dict[str, object] = {}
         if "Environment" in call.parameters:
@@ -79,4 +94,4 @@ class LambdaInvocations:
         self._invoker.pool.retire(name, LATEST)
 
 
-_HANDLED = {"Invoke", "UpdateFunctionConfiguration", "PutFunctionConcurrency"}
+_HANDLED = {"Invoke", "GetAccountSettings", "UpdateFunctionConfiguration", "PutFunctionConcurrency"}

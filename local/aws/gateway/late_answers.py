@@ -11,7 +11,7 @@ from local.aws.http_server import HttpRequest, HttpResponse
 
 @dataclass(frozen=True)
 class Delay:
-    """The next answer to `operation` whose request mentions a text is held back for `seconds`."""
+    """Delays the next response to `operation` whose request contains a text by `seconds`."""
 
     operation: str
     seconds: float
@@ -34,7 +34,7 @@ class LateAnswers:
 
     @property
     def expected(self) -> list[Delay]:
-        """The delays that no request has matched yet."""
+        """Return the delays that no request has matched yet."""
         with self._lock:
             return list(self._delays)
 
@@ -47,7 +47,7 @@ class LateAnswers:
 
     def _taken(self, call: AwsCall, request: HttpRequest) -> Delay | None:
         with self._lock:
-            found = next((delay for delay in self._delays if delay.fits(call, request)), None)
-            if found is not None:
-                self._delays.remove(found)
-            return found
+            taken = next((delay for delay in self._delays if delay.fits(call, request)), None)
+            if taken is not None:
+                self._delays.remove(taken)
+            return taken

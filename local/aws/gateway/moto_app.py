@@ -1,6 +1,6 @@
 """moto as a function from request to response, without its development server.
 
-That server closes each connection and then waits for it to drain, which costs 10 ms a call.
+That server closes each connection and waits for it to drain, which costs 10 ms per call.
 """
 
 import io
@@ -17,7 +17,7 @@ _OWN_NAMES = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"
 
 
 class MotoApp:
-    """Every service of moto behind one call; `account` is the account that the requests are made in."""
+    """All services of moto in one function; `account`: the account of the requests."""
 
     def __init__(self, account: str) -> None:
         self._account = account

@@ -1,4 +1,4 @@
-"""DynamoDB transactions as DynamoDB does them: one at a time, and some cancelled because they met another."""
+"""DynamoDB transactions as in DynamoDB: applied one at a time, and sometimes cancelled by a conflict."""
 
 import json
 import random
@@ -20,10 +20,10 @@ _Item = tuple[str, str]
 class Transactions:
     """A layer of the gateway.
 
-    Every request to a table waits for the one before it: moto checks the conditions of a transaction and
-    applies it without a lock. Of the transactions that overlap on an item that one of them writes, a share is
-    cancelled with TransactionConflict. A transaction that is repeated under its token, because its answer was
-    lost, is answered as before.
+    Requests to a table are serialized, because moto checks and applies a transaction without a lock. A share
+    of the transactions that concurrently use an item that one of them writes is cancelled with
+    TransactionConflict. A transaction that is repeated with its token, because its response was lost, gets
+    the same response.
     """
 
     def __init__(self, settings: TransactionSettings, chance: random.Random, keys: "TableKeys") -> None:
@@ -59,7 +59,7 @@ class Transactions:
         return answer
 
     def _met(self, items: list[_Item]) -> list[bool]:
-        """Which items the running write transactions are about."""
+        """Return the items of the running write transactions that conflict."""
         with self._in_progress_lock:
             return [self._in_progress.get(item, 0) > 0 for item in items]
 
@@ -86,14 +86,14 @@ class Transactions:
 
 
 class TableKeys:
-    """Which attributes identify an item of a table. `describe` is DescribeTable, as the administrator."""
+    """The key attributes of tables. `describe`: DescribeTable as the administrator."""
 
     def __init__(self, describe: Any) -> None:
         self._describe = describe
         self._names: dict[str, list[str]] = {}
 
     def item_of(self, entry: dict[str, Any]) -> _Item:
-        """Table and key of one entry of TransactItems, whether it brings the key or the whole item."""
+        """Return table and key of an entry of TransactItems, which has the key or the whole item."""
         ((_, request),) = entry.items()
         table = str(request["TableName"])
         attributes = request.get("Key")

@@ -1,4 +1,4 @@
-"""Access log lines: the stage's format with its `$context` variables filled in, `-` for those not known."""
+"""Access log lines: the stage's format with its `$context` variables, `-` for unknown ones."""
 
 import re
 import time
@@ -11,7 +11,7 @@ _VARIABLE = re.compile(r"\$context\.([A-Za-z.]+[A-Za-z])")
 def access_line(
     layout: str, request: HttpRequest, response: HttpResponse, route_key: str, request_id: str
 ) -> str:
-    """One line for one request."""
+    """Return the line of one request."""
     values = {
         "requestId": request_id,
         "extendedRequestId": request_id,

@@ -1,4 +1,4 @@
-"""HTTP to Lambda and back, in the payload format 2.0 of API Gateway's HTTP APIs."""
+"""Converts HTTP to Lambda events and back, in payload format 2.0 of API Gateway's HTTP APIs."""
 
 import base64
 import json
@@ -10,13 +10,13 @@ from urllib.parse import parse_qsl, unquote
 from local.aws.http_api.routes import Route
 from local.aws.http_server import HttpRequest, HttpResponse
 
-# The content types whose bodies arrive as text; all others are encoded, forms among them.
+# The content types whose bodies arrive as text; all others, including forms, are Base64-encoded.
 _TEXT = ("application/json", "application/javascript", "application/xml")
 
 
 @dataclass(frozen=True)
 class RoutedRequest:
-    """One request that found its route. `time` is epoch seconds; `caller` is filled on IAM routes."""
+    """One request with its route. `time` is epoch seconds; `caller` is set on IAM routes."""
 
     request: HttpRequest
     route: Route
@@ -30,7 +30,7 @@ class RoutedRequest:
 
 
 def to_event(arrival: RoutedRequest) -> dict[str, Any]:
-    """The event that the function gets."""
+    """Return the event for the function."""
     request = arrival.request
     headers, cookies = _headers(request)
     headers.setdefault("x-forwarded-for", request.source_ip)
@@ -80,7 +80,7 @@ def _context(arrival: RoutedRequest, headers: dict[str, str]) -> dict[str, Any]:
 
 
 def _headers(request: HttpRequest) -> tuple[dict[str, str], list[str]]:
-    """Names in lower case, repeated headers joined with commas, cookies apart."""
+    """Return lower-case names with repeated headers joined by commas, and the cookies separately."""
     joined: dict[str, str] = {}
     cookies: list[str] = []
     for name, value in request.headers:
@@ -114,7 +114,7 @@ def _body(request: HttpRequest, content_type: str) -> tuple[str | None, bool]:
 
 
 def to_response(payload: bytes) -> HttpResponse:
-    """What the function's answer becomes on the wire. Raises ValueError for an answer that is malformed."""
+    """Return the HTTP response for the function's answer. Raises ValueError for a malformed answer."""
     answer = json.loads(payload)
     if not isinstance(answer, dict) or "statusCode" not in answer:
         text = answer if isinstance(answer, str) else json.dumps(answer)
@@ -135,11 +135,13 @@ def _status(value: Any) -> int:
 
 
 def _answer_headers(answer: dict[str, Any]) -> list[tuple[str, str]]:
-    given = answer.get("headers") or {}
-    if not isinstance(given, dict):
+    headers = answer.get("headers") or {}
+    if not isinstance(headers, dict):
         raise ValueError("the headers must be an object")  # noqa: TRY004 - malformed, whatever its type
     kept = [
-        (str(name), _header_text(value)) for name, value in given.items() if name.lower() != "content-length"
+        (str(name), _header_text(value))
+        for name, value in headers.items()
+        if name.lower() != "content-length"
     ]
     if not any(name.lower() == "content-type" for name, _ in kept):
         kept.append(("Content-Type", "text/plain;charset=UTF-8"))

@@ -12,7 +12,7 @@ _FUNCTION_URI = re.compile(r":lambda:path/[\d-]+/functions/(?P<function>[^/]+)/i
 
 @dataclass(frozen=True)
 class Throttling:
-    """Requests per second on average, and how many at once."""
+    """Requests per second on average, and the burst."""
 
     rate: float
     burst: int
@@ -33,18 +33,18 @@ class Route:
         return "$default" if self.path == "$default" else f"{self.method} {self.path}"
 
     def match(self, method: str, raw_path: str) -> dict[str, str] | None:
-        """The decoded path parameters, or None where the route is not for this request."""
+        """Return the decoded path parameters, or None if the route does not match the request."""
         if self.method not in ("ANY", method):
             return None
         if self.path == "$default":
             return {}
-        found = re.fullmatch(_pattern(self.path), raw_path)
-        return None if found is None else {_name(k): unquote(v) for k, v in found.groupdict().items()}
+        match = re.fullmatch(_pattern(self.path), raw_path)
+        return None if match is None else {_name(k): unquote(v) for k, v in match.groupdict().items()}
 
 
 @dataclass
 class HttpApi:
-    """One API and what its default stage says."""
+    """One API and the settings of its default stage."""
 
     api_id: str
     routes: list[Route]
@@ -54,7 +54,7 @@ class HttpApi:
     access_log_format: str | None = None
 
     def route_of(self, method: str, raw_path: str) -> tuple[Route, dict[str, str]] | None:
-        """The most specific route: full paths before parameters, those before `{proxy+}`, `$default` last."""
+        """Return the most specific route: full paths before parameters, then `{proxy+}`, then `$default`."""
         for route in sorted(self.routes, key=_breadth):
             parameters = route.match(method, raw_path)
             if parameters is not None:
@@ -66,7 +66,7 @@ class HttpApi:
 
 
 def routes_of(body: dict[str, Any]) -> list[Route]:
-    """Every route of a resolved OpenAPI body with Lambda proxy integrations."""
+    """Return all routes of a resolved OpenAPI body with Lambda proxy integrations."""
     return [
         _route("ANY" if method == _ANY else method.upper(), path, operation, body)
         for path, operations in body.get("paths", {}).items()
@@ -77,14 +77,14 @@ def routes_of(body: dict[str, Any]) -> list[Route]:
 
 def _route(method: str, path: str, operation: dict[str, Any], body: dict[str, Any]) -> Route:
     integration = operation["x-amazon-apigateway-integration"]
-    found = _FUNCTION_URI.search(integration["uri"])
-    if found is None or integration.get("payloadFormatVersion") != "2.0":
+    match = _FUNCTION_URI.search(integration["uri"])
+    if match is None or integration.get("payloadFormatVersion") != "2.0":
         raise ValueError(f"{method} {path}: only Lambda proxy integrations with payload 2.0 are served here")
     timeout = float(integration.get("timeoutInMillis", 30_000)) / 1000
     return Route(
         method,
         "$default" if path == "/$default" else path,
-        found["function"],
+        match["function"],
         _is_iam(operation, body),
         timeout,
     )

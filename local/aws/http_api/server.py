@@ -1,4 +1,4 @@
-"""The HTTP APIs of the stack on loopback: routes, IAM, throttling, and API Gateway's own answers."""
+"""The HTTP APIs of the stack on loopback: routes, IAM, throttling, and API Gateway's own responses."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ from local.aws.states.branch import in_thread
 
 log = logging.getLogger(__name__)
 
-# What gives the answer of a function: its ARN, the event, and the id of the request.
+# Invokes a function: its ARN, the event, and the id of the request.
 Invoke = Callable[[str, bytes, str], InvocationResult]
 # Returns the caller on an IAM route: None for no valid caller, otherwise the `authorizer.iam` of the event.
 Identify = Callable[[HttpRequest, str], dict[str, Any] | None]
@@ -32,14 +32,14 @@ MayInvoke = Callable[[str, str], bool]
 
 
 def message(status: int, text: str) -> HttpResponse:
-    """An answer of API Gateway's own."""
+    """Return one of API Gateway's own responses."""
     return HttpResponse(
         status, json.dumps({"message": text}).encode(), [("Content-Type", "application/json")]
     )
 
 
 class HttpApiServer:
-    """Serves every API that is deployed; where there are more, `/{api id}` comes first in the path."""
+    """Serves all deployed APIs; if there are several, the path starts with `/{api id}`."""
 
     def __init__(
         self,
@@ -68,10 +68,10 @@ class HttpApiServer:
         self._buckets = Buckets(time.monotonic)
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        found = self._api(request)
-        if found is None:
+        api_and_request = self._api(request)
+        if api_and_request is None:
             return message(404, "Not Found")
-        api, request = found
+        api, request = api_and_request
         request_id = str(uuid.uuid4())
         with self._places:
             route_key, response = self._answer(api, request, request_id)
@@ -92,10 +92,10 @@ class HttpApiServer:
         return None if api is None else (api, replace(request, target=f"/{rest}"))
 
     def _answer(self, api: HttpApi, request: HttpRequest, request_id: str) -> tuple[str, HttpResponse]:
-        found = api.route_of(request.method, request.path)
-        if found is None:
+        route_and_parameters = api.route_of(request.method, request.path)
+        if route_and_parameters is None:
             return "-", message(404, "Not Found")
-        route, parameters = found
+        route, parameters = route_and_parameters
         throttling = api.throttling_of(route)
         if throttling is not None and not self._buckets.take(f"{api.api_id} {route.key}", throttling):
             return route.key, message(429, "Too Many Requests")
@@ -109,7 +109,7 @@ class HttpApiServer:
             if caller is None:
                 return route.key, message(403, "Forbidden")
             arrival = replace(arrival, caller=caller)
-        # The permission names the route as it is declared, with `*` for its parameters.
+        # The permission names the declared route, with `*` for its parameters.
         if not self._may_invoke(route.function, arn):
             log.error("%s: API Gateway has no permission to invoke %s", route.key, route.function)
             return route.key, message(500, "Internal Server Error")

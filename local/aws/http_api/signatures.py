@@ -1,4 +1,4 @@
-"""Who signed a request: SigV4 for `execute-api`, checked with botocore against the keys that are known."""
+"""Verifies SigV4 signatures for `execute-api` with botocore, and returns the signer's access key."""
 
 import datetime
 import hashlib
@@ -22,19 +22,19 @@ _SKEW_SECONDS = 300.0
 def signer(
     request: HttpRequest, region: str, secret_of: Callable[[str], str | None], now: float
 ) -> str | None:
-    """The access key that validly signed this request, or None. `now` is epoch seconds."""
-    found = _AUTHORIZATION.fullmatch((request.header("Authorization") or "").strip())
+    """Return the access key of a valid signature, or None. `now` is epoch seconds."""
+    match = _AUTHORIZATION.fullmatch((request.header("Authorization") or "").strip())
     stamp = request.header("X-Amz-Date") or ""
-    if found is None or found["region"] != region or not _is_recent(stamp, now) or stamp[:8] != found["date"]:
+    if match is None or match["region"] != region or not _is_recent(stamp, now) or stamp[:8] != match["date"]:
         return None
-    names = found["headers"].split(";")
+    names = match["headers"].split(";")
     declared = request.header("X-Amz-Content-SHA256")
     actual = hashlib.sha256(request.body).hexdigest()
-    secret = secret_of(found["key"])
+    secret = secret_of(match["key"])
     if secret is None or "host" not in names or declared not in (None, actual, "UNSIGNED-PAYLOAD"):
         return None
-    expected = _signature(request, region, names, stamp, found["key"], secret)
-    return found["key"] if hmac.compare_digest(expected, found["signature"]) else None
+    expected = _signature(request, region, names, stamp, match["key"], secret)
+    return match["key"] if hmac.compare_digest(expected, match["signature"]) else None
 
 
 def _signature(request: HttpRequest, region: str, names: list[str], stamp: str, key: str, secret: str) -> str:

@@ -1,4 +1,4 @@
-"""Token buckets: as many requests at once as the burst, then as many a second as the rate."""
+"""Token buckets: a burst of requests at once, then the rate per second."""
 
 import threading
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from local.aws.http_api.routes import Throttling
 
 
 class Buckets:
-    """One bucket per key. `now` gives seconds that only grow."""
+    """One bucket per key. `now` returns monotonic seconds."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -15,7 +15,7 @@ class Buckets:
         self._levels: dict[str, tuple[float, float]] = {}
 
     def take(self, key: str, throttling: Throttling) -> bool:
-        """Whether one more request may pass."""
+        """Return whether one more request is allowed."""
         with self._lock:
             now = self._now()
             level, since = self._levels.get(key, (float(throttling.burst), now))

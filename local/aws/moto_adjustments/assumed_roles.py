@@ -14,5 +14,5 @@ class AssumedRole(NamedTuple):
 
 def assumed_role(access_key: str, account: str) -> AssumedRole | None:
     """The assumed role behind an access key, or None."""
-    found = sts_backends[account]["aws"].get_assumed_role_from_access_key(access_key)
-    return None if found is None else AssumedRole(str(found.role_arn), str(found.secret_access_key))
+    role = sts_backends[account]["aws"].get_assumed_role_from_access_key(access_key)
+    return None if role is None else AssumedRole(str(role.role_arn), str(role.secret_access_key))

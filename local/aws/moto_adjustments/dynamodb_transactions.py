@@ -1,7 +1,7 @@
-"""Transactions whose cost does not grow with the table: moto copies the whole of it for every action.
+"""Transactions whose cost does not grow with the table: moto copies the whole table for every action.
 
-All conditions are checked first, then everything is written; what was there before is put back where a
-write fails. The requests to a table come one at a time.
+All conditions are checked first, then everything is written. If a write fails, the earlier items are
+restored. Requests to a table are serialized.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _HOLDS: _Refusal = (None, None, None)
 
 
 def use_cheap_transactions() -> None:
-    """Puts :func:`transact_write_items` in the place of moto's own; as many items may be read at once."""
+    """Replace moto's function by :func:`transact_write_items`, and raise the limit of TransactGetItems."""
     DynamoDBBackend.transact_write_items = transact_write_items  # type: ignore[method-assign]
     responses.TRANSACTION_MAX_ITEMS = MAX_ACTIONS
 
 
 def transact_write_items(self: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
-    """As moto's: all or nothing, and per action the reason why it was nothing."""
+    """Write all items or none, with a cancellation reason per action."""
     if len(transact_items) > MAX_ACTIONS:
         raise TooManyTransactionsException
     actions = [_Action(self, kind, body) for item in transact_items for kind, body in item.items()]
@@ -55,7 +55,7 @@ def transact_write_items(self: DynamoDBBackend, transact_items: list[dict[str, A
 
 
 class _Action:
-    """One action, and the item that was there before it."""
+    """One action, and the item before it."""
 
     def __init__(self, backend: DynamoDBBackend, kind: str, body: dict[str, Any]) -> None:
         self._backend, self._kind, self._body = backend, kind, body

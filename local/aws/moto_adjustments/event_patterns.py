@@ -1,4 +1,4 @@
-"""Event patterns, matched by moto's own matcher: the TestEventPattern operation is not offered by it."""
+"""Matches event patterns with moto's matcher, because moto does not offer TestEventPattern."""
 
 import functools
 from typing import Any, cast
@@ -7,7 +7,7 @@ from moto.events.models import EventPattern
 
 
 def event_matches(pattern: str, event: dict[str, Any]) -> bool:
-    """Whether a rule's pattern (JSON) matches an event."""
+    """Return whether a rule's pattern (JSON) matches an event."""
     return bool(_loaded(pattern).matches_event(cast(Any, event)))
 
 

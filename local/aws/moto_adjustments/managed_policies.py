@@ -1,6 +1,6 @@
 """AWS managed policies, one at a time.
 
-moto knows the text of all of them but offers all or none, and all of them cost a second to load.
+moto loads all of them or none, and loading all takes a second.
 """
 
 import functools
@@ -21,12 +21,12 @@ def _documents() -> dict[str, Any]:
 
 @functools.cache
 def managed_policy_arns() -> dict[str, str]:
-    """ARN by name, of every AWS managed policy that moto knows."""
+    """Return the ARN by name of every AWS managed policy that moto knows."""
     return {name: f"arn:aws:iam::aws:policy{data['Path']}{name}" for name, data in _documents().items()}
 
 
 def provide_managed_policy(arn: str, account: str) -> None:
-    """Make one AWS managed policy attachable. Raises DeploymentError when there is none of that ARN."""
+    """Make one AWS managed policy attachable. Raises DeploymentError if there is none with this ARN."""
     name = arn.rsplit("/", 1)[-1]
     if managed_policy_arns().get(name) != arn:
         raise DeploymentError(f"there is no AWS managed policy {arn}")

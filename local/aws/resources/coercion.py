@@ -1,11 +1,11 @@
-"""Values as the API wants them: parameters of a template are text, and CloudFormation converts them."""
+"""Converts values for the API: parameters of a template are text, and CloudFormation converts them."""
 
 from collections.abc import Callable
 from typing import Any
 
 
 class CoercingClient:
-    """A boto3 client whose operations take numbers and booleans written as text, and the other way round."""
+    """A boto3 client whose operations convert text to numbers and booleans, and vice versa."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -14,11 +14,11 @@ class CoercingClient:
         operation = self._client.meta.method_to_api_mapping[method]
         shape = self._client.meta.service_model.operation_model(operation).input_shape
         call = getattr(self._client, method)
-        return lambda **given: call(**coerced(given, shape))
+        return lambda **parameters: call(**coerced(parameters, shape))
 
 
 def coerced(value: Any, shape: Any) -> Any:
-    """`value` with the types of a botocore shape; what does not fit is left for botocore to refuse."""
+    """Return `value` with the types of a botocore shape; botocore rejects what does not match."""
     if shape is None:
         return value
     if shape.type_name == "structure" and isinstance(value, dict):

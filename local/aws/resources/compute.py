@@ -1,4 +1,4 @@
-"""Lambda functions, layers, versions, aliases, and who may invoke them."""
+"""Lambda functions, layers, versions, aliases and permissions."""
 
 import io
 import shutil
@@ -8,14 +8,14 @@ from typing import Any
 
 from local.aws.arns import Arn
 from local.aws.errors import DeploymentError
-from local.aws.resources.registry import CreatedResource, ResourceRequest, creates
+from local.aws.resources.registry import CreatedResource, ResourceRequest, creates, updates
 from local.aws.roles.resource_policies import check_trust
 from local.aws.runtime.functions import AsyncSettings, Function, split_reference
 
 
 @creates("AWS::Lambda::Function")
 def function(request: ResourceRequest) -> CreatedResource:
-    """The settings go to moto, where the Lambda API shows them; the code is run from its own folder."""
+    """Store the settings in moto, for the Lambda API; the code runs from its own folder."""
     properties = request.properties
     name = request.name("FunctionName")
     settings = properties.pick(
@@ -32,11 +32,26 @@ def function(request: ResourceRequest) -> CreatedResource:
     return CreatedResource(name, {"Arn": arn})
 
 
+@updates("AWS::Lambda::Function")
+def update_function(request: ResourceRequest, created: CreatedResource) -> CreatedResource:
+    """Change $LATEST: its code, layers and environment. Published versions keep theirs."""
+    settings = request.properties.pick(
+        "Runtime", "Handler", "Role", "Timeout", "MemorySize", "Environment", "LoggingConfig"
+    )
+    layers = request.properties.get("Layers", [])
+    request.client("lambda").update_function_configuration(
+        FunctionName=created.ref, Layers=layers, **settings
+    )
+    arn = str(created.attributes["Arn"])
+    request.stack_context.functions.add(_function(request, created.ref, arn, settings, layers))
+    return created
+
+
 def _function(
     request: ResourceRequest, name: str, arn: str, settings: dict[str, Any], layers: list[str]
 ) -> Function:
     logging = settings.get("LoggingConfig", {})
-    known = request.stack_context.functions.layers
+    available = request.stack_context.functions.layers
     concurrency = request.properties.get("ReservedConcurrentExecutions")
     return Function(
         logical_id=request.logical_id,
@@ -50,7 +65,7 @@ def _function(
         environment={
             key: _text(value) for key, value in settings.get("Environment", {}).get("Variables", {}).items()
         },
-        layers=tuple(known[layer] for layer in layers),
+        layers=tuple(available[layer] for layer in layers),
         runtime=settings["Runtime"],
         log_group=logging.get("LogGroup", f"/aws/lambda/{name}"),
         log_format=logging.get("LogFormat", "Text"),
@@ -71,7 +86,7 @@ def _code(request: ResourceRequest) -> Path:
 
 
 def _artifact(request: ResourceRequest, key: str) -> Path:
-    """A copy of the folder, so that later edits do not change what is deployed."""
+    """Return a copy of the folder, so that later edits do not change the deployed code."""
     path = request.stack_context.artifacts.get(key)
     if path is None or not path.is_dir():
         raise DeploymentError("the code must be a local folder")
@@ -82,7 +97,7 @@ def _artifact(request: ResourceRequest, key: str) -> Path:
 
 @creates("AWS::Lambda::LayerVersion")
 def layer(request: ResourceRequest) -> CreatedResource:
-    """A folder as `sam build` leaves it (with `python/`), or the source folder that it is built from."""
+    """Create a layer from the output of `sam build` (with `python/`), or from its source folder."""
     properties = request.properties
     path = _artifact(request, properties.need("Content")["S3Key"])
     name = request.name("LayerName", longest=140)
@@ -94,13 +109,19 @@ def layer(request: ResourceRequest) -> CreatedResource:
     return CreatedResource(arn, {"LayerVersionArn": arn})
 
 
+@updates("AWS::Lambda::LayerVersion")
+def update_layer(request: ResourceRequest, _: CreatedResource) -> CreatedResource:
+    """Publish another version, as CloudFormation does if the content has changed."""
+    return layer(request)
+
+
 @creates("AWS::Lambda::Version")
 def version(request: ResourceRequest) -> CreatedResource:
     properties = request.properties
     name = split_reference(properties.need("FunctionName"))[0]
     settings = properties.pick("Description", "CodeSha256")
-    made = request.client("lambda").publish_version(FunctionName=name, **settings)
-    published = request.stack_context.functions.publish(name, made["Version"])
+    answer = request.client("lambda").publish_version(FunctionName=name, **settings)
+    published = request.stack_context.functions.publish(name, answer["Version"])
     return CreatedResource(
         published.qualified_arn, {"Version": published.version, "FunctionArn": published.qualified_arn}
     )
@@ -111,16 +132,26 @@ def alias(request: ResourceRequest) -> CreatedResource:
     properties = request.properties
     name = split_reference(properties.need("FunctionName"))[0]
     alias_name, target = properties.need("Name"), properties.need("FunctionVersion")
-    made = request.client("lambda").create_alias(
+    answer = request.client("lambda").create_alias(
         FunctionName=name, Name=alias_name, FunctionVersion=target, **properties.pick("Description")
     )
     request.stack_context.functions.alias(name, alias_name, target)
-    return CreatedResource(made["AliasArn"], {"AliasArn": made["AliasArn"]})
+    return CreatedResource(answer["AliasArn"], {"AliasArn": answer["AliasArn"]})
+
+
+@updates("AWS::Lambda::Alias")
+def update_alias(request: ResourceRequest, created: CreatedResource) -> CreatedResource:
+    properties = request.properties
+    name = split_reference(properties.need("FunctionName"))[0]
+    alias_name, target = properties.need("Name"), properties.need("FunctionVersion")
+    request.client("lambda").update_alias(FunctionName=name, Name=alias_name, FunctionVersion=target)
+    request.stack_context.functions.alias(name, alias_name, target)
+    return created
 
 
 @creates("AWS::Lambda::Permission")
 def permission(request: ResourceRequest) -> CreatedResource:
-    """A statement of the function's resource policy, checked when API Gateway or EventBridge invokes it."""
+    """Add a statement to the function's resource policy, for API Gateway or EventBridge."""
     properties = request.properties
     reference = properties.need("FunctionName")
     conditions = {
@@ -139,9 +170,9 @@ def permission(request: ResourceRequest) -> CreatedResource:
     request.stack_context.functions.allow(reference, statement)
     name, qualifier = split_reference(reference)
     qualified = {"Qualifier": qualifier} if qualifier else {}
-    given = properties.pick("Action", "Principal", "SourceArn", "SourceAccount")
+    optional = properties.pick("Action", "Principal", "SourceArn", "SourceAccount")
     request.client("lambda").add_permission(
-        FunctionName=name, StatementId=request.logical_id, **qualified, **given
+        FunctionName=name, StatementId=request.logical_id, **qualified, **optional
     )
     return CreatedResource(request.logical_id, {"Id": request.logical_id})
 
@@ -168,7 +199,7 @@ def event_invoke_config(request: ResourceRequest) -> CreatedResource:
 
 
 def _archive() -> bytes:
-    """moto wants an archive; the code itself is read from its folder."""
+    """Return an archive for moto; the code itself is read from its folder."""
     memory = io.BytesIO()
     with zipfile.ZipFile(memory, "w") as archive:
         archive.writestr(zipfile.ZipInfo("local.txt", (2020, 1, 1, 0, 0, 0)), "run from the source folder")

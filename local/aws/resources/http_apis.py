@@ -1,4 +1,4 @@
-"""HTTP APIs: moto keeps the API and its stage, the routes are served by the HTTP front."""
+"""HTTP APIs: moto stores the API and its stage; `http_api` serves the routes."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ def api(request: ResourceRequest) -> CreatedResource:
     settings = properties.pick("Description", "DisableExecuteApiEndpoint")
     properties.get("FailOnWarnings")
     properties.get("Tags")
-    made = request.client("apigatewayv2").create_api(Name=name, ProtocolType="HTTP", **settings)
+    answer = request.client("apigatewayv2").create_api(Name=name, ProtocolType="HTTP", **settings)
     try:
         routes = routes_of(body)
     except ValueError as error:
         raise UnsupportedResourceError(f"{request.logical_id} ({request.kind}): {error}") from error
-    request.stack_context.apis[made["ApiId"]] = HttpApi(made["ApiId"], routes)
-    endpoint = f"https://{made['ApiId']}.execute-api.{request.stack_context.region}.amazonaws.com"
-    return CreatedResource(made["ApiId"], {"ApiEndpoint": endpoint, "ApiId": made["ApiId"]})
+    request.stack_context.apis[answer["ApiId"]] = HttpApi(answer["ApiId"], routes)
+    endpoint = f"https://{answer['ApiId']}.execute-api.{request.stack_context.region}.amazonaws.com"
+    return CreatedResource(answer["ApiId"], {"ApiEndpoint": endpoint, "ApiId": answer["ApiId"]})
 
 
 @creates("AWS::ApiGatewayV2::Stage")

@@ -11,7 +11,7 @@ def role(request: ResourceRequest) -> CreatedResource:
     properties, client = request.properties, request.client("iam")
     name = request.name("RoleName")
     settings = properties.pick("Path", "Description", "MaxSessionDuration", "PermissionsBoundary")
-    made = client.create_role(
+    answer = client.create_role(
         RoleName=name,
         AssumeRolePolicyDocument=json.dumps(properties.need("AssumeRolePolicyDocument")),
         Tags=request.tags(),
@@ -21,7 +21,7 @@ def role(request: ResourceRequest) -> CreatedResource:
         _attach(request, name, arn)
     for policy in properties.get("Policies", []):
         _put(request, name, policy["PolicyName"], policy["PolicyDocument"])
-    return CreatedResource(name, {"Arn": made["Arn"], "RoleId": made["RoleId"]})
+    return CreatedResource(name, {"Arn": answer["Arn"], "RoleId": answer["RoleId"]})
 
 
 @creates("AWS::IAM::Policy")
@@ -36,14 +36,14 @@ def policy(request: ResourceRequest) -> CreatedResource:
 @creates("AWS::IAM::ManagedPolicy")
 def managed_policy(request: ResourceRequest) -> CreatedResource:
     properties, client = request.properties, request.client("iam")
-    made = client.create_policy(
+    answer = client.create_policy(
         PolicyName=request.name("ManagedPolicyName", longest=128),
         PolicyDocument=json.dumps(_dated(properties.need("PolicyDocument"))),
         **properties.pick("Path", "Description"),
     )["Policy"]
     for role_name in properties.get("Roles", []):
-        client.attach_role_policy(RoleName=role_name, PolicyArn=made["Arn"])
-    return CreatedResource(made["Arn"], {"PolicyArn": made["Arn"]})
+        client.attach_role_policy(RoleName=role_name, PolicyArn=answer["Arn"])
+    return CreatedResource(answer["Arn"], {"PolicyArn": answer["Arn"]})
 
 
 def _attach(request: ResourceRequest, role_name: str, arn: str) -> None:
@@ -58,5 +58,5 @@ def _put(request: ResourceRequest, role_name: str, name: str, document: dict[str
 
 
 def _dated(document: dict[str, object]) -> dict[str, object]:
-    """IAM reads a policy without a version as one of 2008; the rules used here are the same in both."""
+    """Add a version: IAM treats a policy without one as 2008; the rules used here are the same in both."""
     return {"Version": "2012-10-17", **document}

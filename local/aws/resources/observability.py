@@ -1,7 +1,8 @@
-"""Log groups, alarms and dashboards."""
+"""Log groups, saved queries, alarms and dashboards."""
 
 import json
 
+from local.aws.errors import DeploymentError
 from local.aws.resources.registry import CreatedResource, ResourceRequest, creates
 
 
@@ -61,3 +62,18 @@ def dashboard(request: ResourceRequest) -> CreatedResource:
     json.loads(body)
     request.client("cloudwatch").put_dashboard(DashboardName=name, DashboardBody=body)
     return CreatedResource(name)
+
+
+@creates("AWS::Logs::QueryDefinition")
+def query_definition(request: ResourceRequest) -> CreatedResource:
+    """Check a saved query. It is not created, because moto has none and nothing runs it."""
+    properties = request.properties
+    query, groups = str(properties.need("QueryString")), properties.get("LogGroupNames", [])
+    properties.need("Name")
+    if not query.strip():
+        raise DeploymentError("QueryString is empty")
+    found = request.client("logs").describe_log_groups()["logGroups"]
+    unknown = sorted(set(groups) - {group["logGroupName"] for group in found})
+    if unknown:
+        raise DeploymentError(f"there is no log group {unknown[0]}")
+    return CreatedResource(request.logical_id, {"QueryDefinitionId": request.logical_id})

@@ -1,4 +1,4 @@
-"""Which resource types can be created, and what a creator gets and gives back."""
+"""The supported resource types, and the input and result of their creators."""
 
 import base64
 import hashlib
@@ -13,14 +13,14 @@ from local.aws.resources.stack_context import StackContext
 
 @dataclass(frozen=True)
 class CreatedResource:
-    """What `Ref` gives, and what `Fn::GetAtt` gives by attribute."""
+    """The values of `Ref` and, by attribute, of `Fn::GetAtt`."""
 
     ref: str
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Properties:
-    """The resolved properties of one resource, noting what was read: nothing is dropped in silence."""
+    """The resolved properties of one resource; those that are read are recorded, to find ignored ones."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = dict(values)
@@ -38,7 +38,7 @@ class Properties:
         return value
 
     def pick(self, *names: str) -> dict[str, Any]:
-        """Those of the named properties that are set, for an API whose parameters have the same names."""
+        """Return the named properties that are set, for an API with the same parameter names."""
         return {name: self.get(name) for name in names if self.get(name) is not None}
 
     def unread(self) -> list[str]:
@@ -55,27 +55,27 @@ class ResourceRequest:
     stack_context: StackContext
 
     def name(self, property_name: str, *, longest: int = 64) -> str:
-        """The name that the template gives, or `stack-logicalId-SUFFIX` as CloudFormation would make it."""
-        given = self.properties.get(property_name)
-        if given is not None:
-            return str(given)
+        """Return the name in the template, or `stack-logicalId-SUFFIX` as CloudFormation generates it."""
+        value = self.properties.get(property_name)
+        if value is not None:
+            return str(value)
         digest = hashlib.sha256(f"{self.stack_context.stack_name}/{self.logical_id}".encode()).digest()
         suffix = base64.b32encode(digest).decode()[:12]
         stem = f"{self.stack_context.stack_name}-{self.logical_id}"
         return f"{stem[: longest - 13]}-{suffix}"
 
     def client(self, service: str) -> Any:
-        """A client of the administrator that converts values as CloudFormation does."""
+        """Return a client of the administrator that converts values as CloudFormation does."""
         return CoercingClient(self.stack_context.clients.admin(service))
 
     def tags(self) -> list[dict[str, str]]:
-        """The template's tags and those that CloudFormation adds, as a list of Key and Value."""
-        given = self.properties.get("Tags", [])
-        if isinstance(given, dict):
-            given = [{"Key": key, "Value": value} for key, value in given.items()]
+        """Return the template's tags and those that CloudFormation adds, as a list of Key and Value."""
+        own = self.properties.get("Tags", [])
+        if isinstance(own, dict):
+            own = [{"Key": key, "Value": value} for key, value in own.items()]
         ours = {"aws:cloudformation:stack-name": self.stack_context.stack_name}
         ours["aws:cloudformation:logical-id"] = self.logical_id
-        return [*given, *({"Key": key, "Value": value} for key, value in ours.items())]
+        return [*own, *({"Key": key, "Value": value} for key, value in ours.items())]
 
 
 Creator = Callable[[ResourceRequest], CreatedResource]
@@ -91,6 +91,27 @@ def creates(kind: str) -> Callable[[Creator], Creator]:
         return creator
 
     return register
+
+
+Updater = Callable[[ResourceRequest, CreatedResource], CreatedResource]
+
+_UPDATERS: dict[str, Updater] = {}
+
+
+def updates(kind: str) -> Callable[[Updater], Updater]:
+    """Declare the function that updates resources of this type in place; it gets what was created before."""
+
+    def register(updater: Updater) -> Updater:
+        _UPDATERS[kind] = updater
+        return updater
+
+    return register
+
+
+def update(request: ResourceRequest, created: CreatedResource) -> CreatedResource:
+    """Update one resource; one whose type has no updater is kept as it is."""
+    updater = _UPDATERS.get(request.kind)
+    return updater(request, created) if updater else created
 
 
 def supported_types() -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""What the resources of one stack share while they are created, and what the running stack reads."""
+"""Shared data of the resources of one stack, which the running stack also reads."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

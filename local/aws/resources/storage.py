@@ -8,7 +8,7 @@ from local.aws.resources.registry import CreatedResource, ResourceRequest, creat
 
 @creates("AWS::DynamoDB::Table")
 def table(request: ResourceRequest) -> CreatedResource:
-    """CreateTable, then time to live and continuous backups, which CreateTable does not take."""
+    """Create the table, then set time to live and continuous backups, which have their own calls."""
     properties, client = request.properties, request.client("dynamodb")
     name = request.name("TableName", longest=255)
     settings = properties.pick(
@@ -30,19 +30,19 @@ def table(request: ResourceRequest) -> CreatedResource:
     )
 
 
-def _time_to_live(client: Any, name: str, wanted: dict[str, Any] | None) -> None:
-    if wanted and wanted.get("Enabled"):
-        client.update_time_to_live(TableName=name, TimeToLiveSpecification=wanted)
+def _time_to_live(client: Any, name: str, specification: dict[str, Any] | None) -> None:
+    if specification and specification.get("Enabled"):
+        client.update_time_to_live(TableName=name, TimeToLiveSpecification=specification)
 
 
-def _backups(client: Any, name: str, wanted: dict[str, Any] | None) -> None:
-    if wanted:
-        client.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=wanted)
+def _backups(client: Any, name: str, specification: dict[str, Any] | None) -> None:
+    if specification:
+        client.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=specification)
 
 
 @creates("AWS::SecretsManager::Secret")
 def secret(request: ResourceRequest) -> CreatedResource:
-    """CreateSecret; a generated one is made by GetRandomPassword and put into its template."""
+    """Create a secret; a generated one comes from GetRandomPassword and is inserted into its template."""
     properties, client = request.properties, request.client("secretsmanager")
     text = properties.get("SecretString")
     generate = properties.get("GenerateSecretString")

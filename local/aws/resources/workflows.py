@@ -7,7 +7,7 @@ from typing import Any
 from samtranslator.yaml_helper import yaml_parse
 
 from local.aws.errors import DeploymentError
-from local.aws.resources.registry import CreatedResource, ResourceRequest, creates
+from local.aws.resources.registry import CreatedResource, ResourceRequest, creates, updates
 from local.aws.roles.resource_policies import check_trust
 
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9_]+)\}")
@@ -24,15 +24,24 @@ def state_machine(request: ResourceRequest) -> CreatedResource:
         "encryptionConfiguration": _lower(properties.get("EncryptionConfiguration")),
         "type": properties.get("StateMachineType"),
     }
-    made = request.client("stepfunctions").create_state_machine(
+    answer = request.client("stepfunctions").create_state_machine(
         name=name,
         definition=_definition(request),
         roleArn=properties.need("RoleArn"),
         tags=[{"key": tag["Key"], "value": tag["Value"]} for tag in request.tags()],
         **{key: value for key, value in settings.items() if value is not None},
     )
-    arn = made["stateMachineArn"]
+    arn = answer["stateMachineArn"]
     return CreatedResource(arn, {"Arn": arn, "Name": name})
+
+
+@updates("AWS::StepFunctions::StateMachine")
+def update_state_machine(request: ResourceRequest, created: CreatedResource) -> CreatedResource:
+    """Change the definition. Executions that are running keep theirs."""
+    request.client("stepfunctions").update_state_machine(
+        stateMachineArn=created.ref, definition=_definition(request)
+    )
+    return created
 
 
 def _definition(request: ResourceRequest) -> str:
@@ -69,8 +78,8 @@ def _substituted(text: str, values: dict[str, Any]) -> str:
 @creates("AWS::Scheduler::ScheduleGroup")
 def schedule_group(request: ResourceRequest) -> CreatedResource:
     name = request.name("Name")
-    made = request.client("scheduler").create_schedule_group(Name=name, Tags=request.tags())
-    return CreatedResource(name, {"Arn": made["ScheduleGroupArn"], "State": "ACTIVE"})
+    answer = request.client("scheduler").create_schedule_group(Name=name, Tags=request.tags())
+    return CreatedResource(name, {"Arn": answer["ScheduleGroupArn"], "State": "ACTIVE"})
 
 
 @creates("AWS::Scheduler::Schedule")
@@ -83,18 +92,18 @@ def schedule(request: ResourceRequest) -> CreatedResource:
     )  # fmt: skip
     target = properties.need("Target")
     check_trust(request.stack_context.clients, target["RoleArn"], "scheduler.amazonaws.com")
-    made = request.client("scheduler").create_schedule(
+    answer = request.client("scheduler").create_schedule(
         Name=name,
         ScheduleExpression=properties.need("ScheduleExpression"),
         FlexibleTimeWindow=properties.need("FlexibleTimeWindow"),
         Target=target,
         **settings,
     )
-    return CreatedResource(name, {"Arn": made["ScheduleArn"]})
+    return CreatedResource(name, {"Arn": answer["ScheduleArn"]})
 
 
 def _lower(node: Any) -> Any:
-    """CloudFormation writes these keys with a capital, the API without."""
+    """Return keys with a lower-case first letter, as in the API; CloudFormation uses upper case."""
     if isinstance(node, list):
         return [_lower(item) for item in node]
     if isinstance(node, dict):

@@ -1,4 +1,4 @@
-"""Checks every AWS call of a function, a state machine or a schedule against the role that it runs under."""
+"""Checks every AWS call of a function, a state machine or a schedule against its role."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class RolePolicies:
-    """The policies of a role, inline and attached, as IAM holds them now."""
+    """The current policies of a role, inline and attached."""
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
@@ -29,24 +29,24 @@ class RolePolicies:
         self._changes = 0
 
     def forget(self) -> None:
-        """Read again: something in IAM changed."""
+        """Read the policies again, after a change in IAM."""
         with self._lock:
             self._changes += 1
             self._cache.clear()
 
     def of(self, role_name: str) -> list[dict[str, Any]]:
         with self._lock:
-            known, changes = self._cache.get(role_name), self._changes
-        if known is None:
+            statements, changes = self._cache.get(role_name), self._changes
+        if statements is None:
             try:
-                known = [*self._inline(role_name), *self._attached(role_name)]
+                statements = [*self._inline(role_name), *self._attached(role_name)]
             except self._clients.admin("iam").exceptions.NoSuchEntityException:
                 # The role was deleted in the meantime: it is allowed nothing.
                 return []
             with self._lock:
-                if changes == self._changes:  # else what was read may be what was before the change
-                    self._cache[role_name] = known
-        return known
+                if changes == self._changes:  # otherwise the policies may be those before the change
+                    self._cache[role_name] = statements
+        return statements
 
     def _inline(self, role_name: str) -> list[dict[str, Any]]:
         iam = self._clients.admin("iam")
@@ -61,13 +61,13 @@ class RolePolicies:
         documents = []
         for policy in iam.list_attached_role_policies(RoleName=role_name)["AttachedPolicies"]:
             version = iam.get_policy(PolicyArn=policy["PolicyArn"])["Policy"]["DefaultVersionId"]
-            found = iam.get_policy_version(PolicyArn=policy["PolicyArn"], VersionId=version)
-            documents.append(_document(found["PolicyVersion"]["Document"]))
+            answer = iam.get_policy_version(PolicyArn=policy["PolicyArn"], VersionId=version)
+            documents.append(_document(answer["PolicyVersion"]["Document"]))
         return documents
 
 
 class Grant(NamedTuple):
-    """Something that a role asked for and was allowed."""
+    """A request of a role that was allowed."""
 
     role_arn: str
     action: str
@@ -75,7 +75,7 @@ class Grant(NamedTuple):
 
 
 class Denial(NamedTuple):
-    """Something that a role asked for and was not allowed."""
+    """A request of a role that was denied."""
 
     role_arn: str
     action: str
@@ -83,10 +83,10 @@ class Denial(NamedTuple):
 
 
 class Authorization:
-    """A layer of the gateway: the administrator passes, a role needs an Allow, others are turned away.
+    """A layer of the gateway: the administrator is allowed, roles need an Allow, others are denied.
 
-    `grants` is all that roles were allowed so far: what of their policies is really used. `refusals` is all
-    that they were not: what their policies lack.
+    `grants`: all requests allowed so far, which show what policies are used for. `refusals`: all requests
+    denied so far, which show what policies lack.
     """
 
     def __init__(self, clients: Clients, role_of_key: Callable[[str], str | None]) -> None:
@@ -117,7 +117,7 @@ class Authorization:
                 self._policies.forget()
 
     def refusal(self, call: AwsCall, role_arn: str) -> str | None:
-        """Why the role may not make this call, in the words of AWS; None when it may."""
+        """Return the reason for a denial, in the words of AWS; None if the call is allowed."""
         call_context = CallContext(self._clients.region, self._clients.account, self._secret_arn)
         try:
             access_requests = required_access(call, call_context)
@@ -146,7 +146,7 @@ class Authorization:
         )
 
     def allows(self, role_arn: str, access_request: AccessRequest) -> bool:
-        """Whether the policies of the role allow one thing that is asked."""
+        """Return whether the policies of the role allow one request."""
         return is_allowed(access_request, self._policies.of(role_arn.rsplit("/", 1)[-1]))
 
     def _secret_arn(self, name: str) -> str | None:

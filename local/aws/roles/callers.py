@@ -1,4 +1,4 @@
-"""Who calls an IAM route of the HTTP API, and whether they may."""
+"""Identifies and authorizes the caller of an IAM route of the HTTP API."""
 
 import time
 from typing import Any
@@ -19,7 +19,7 @@ class Callers:
         self._authorization = authorization
 
     def identify(self, request: HttpRequest, arn: str) -> dict[str, Any] | None:
-        """`requestContext.authorizer.iam` of a caller who may invoke this `execute-api` ARN, or None."""
+        """Return `requestContext.authorizer.iam` of a caller who may invoke this API ARN, or None."""
         key = signer(request, self._clients.region, self._secret, time.time())
         if key is None:
             return None

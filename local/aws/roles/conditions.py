@@ -12,7 +12,7 @@ def _like(value: str, pattern: str) -> bool:
     return re.fullmatch(text, value, re.DOTALL) is not None
 
 
-# A test gets the request's value, then the policy's.
+# Arguments of a test: the request's value, then the policy's.
 _TESTS: dict[str, _Test] = {
     "StringEquals": lambda value, wanted: value == wanted,
     "StringEqualsIgnoreCase": lambda value, wanted: value.lower() == wanted.lower(),
@@ -29,22 +29,25 @@ _TESTS: dict[str, _Test] = {
 
 
 class UnknownConditionError(ValueError):
-    """A condition operator that is not evaluated here; nothing is allowed by it."""
+    """An unsupported condition operator; a statement with it allows nothing."""
 
 
 def conditions_hold(
     conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, Sequence[str]]
 ) -> bool:
-    """Whether every operator holds for every key. Raises UnknownConditionError for an operator not known."""
+    """Return whether every operator holds for every key. Raises UnknownConditionError."""
     return all(
-        _holds(operator, key, wanted, context)
+        _holds(operator, key, values, context)
         for operator, keys in conditions.items()
-        for key, wanted in keys.items()
+        for key, values in keys.items()
     )
 
 
-def _holds(operator: str, key: str, wanted: Any, context: Mapping[str, Sequence[str]]) -> bool:
-    expected = [_text(item) for item in (wanted if isinstance(wanted, list) else [wanted])]
+def _holds(operator: str, key: str, condition_values: Any, context: Mapping[str, Sequence[str]]) -> bool:
+    expected = [
+        _text(item)
+        for item in (condition_values if isinstance(condition_values, list) else [condition_values])
+    ]
     actual = next((values for name, values in context.items() if name.lower() == key.lower()), None)
     if operator == "Null":
         return (actual is None) == (expected[0] == "true")
@@ -61,7 +64,7 @@ def _compare(name: str, quantifier: str, actual: list[str], expected: list[str])
     test = _TESTS.get(name.replace("Not", "", 1) if negated else name)
     if test is None:
         raise UnknownConditionError(f"the condition operator {name} is not evaluated here")
-    results = [any(test(value, wanted) for wanted in expected) != negated for value in actual]
+    results = [any(test(value, expected_value) for expected_value in expected) != negated for value in actual]
     return all(results) if quantifier == "ForAllValues" else any(results)
 
 

@@ -1,4 +1,4 @@
-"""What a DynamoDB call asks for: each item of a transaction its own action, a query of an index the index."""
+"""Access requests of DynamoDB calls: one per item of a transaction; a query of an index is for the index."""
 
 import re
 from collections.abc import Callable
@@ -19,9 +19,9 @@ _PARTIQL = {"ExecuteStatement", "BatchExecuteStatement", "ExecuteTransaction"}
 
 
 def dynamodb_access(call: AwsCall, table_arn: TableArn) -> list[AccessRequest]:
-    """Actions and table or index ARNs; the leading key is context where the call names the item's key.
+    """Return actions and table or index ARNs, with the leading key as context if the call has the item's key.
 
-    PartiQL is not supported: it yields no access request, and so is refused.
+    PartiQL is not supported: it has no access request and is denied.
     """
     parameters = call.parameters
     if call.operation in _PARTIQL:
@@ -51,13 +51,13 @@ def _ask(action: str, request: dict[str, Any], table_arn: TableArn) -> AccessReq
 
 
 def _leading_keys(request: dict[str, Any]) -> list[str]:
-    """The partition key's value: the first attribute of the key, or the first equality of a key condition."""
+    """Return the partition key: the first attribute of the key, or the first equality of a key condition."""
     item = request.get("Key") or request.get("Item")
     if item:
         first = next(iter(item.values()))
         return [str(next(iter(first.values())))]
-    found = re.search(r"=\s*(:\w+)", str(request.get("KeyConditionExpression", "")))
+    match = re.search(r"=\s*(:\w+)", str(request.get("KeyConditionExpression", "")))
     values = request.get("ExpressionAttributeValues", {})
-    if found is None or found.group(1) not in values:
+    if match is None or match.group(1) not in values:
         return []
-    return [str(next(iter(values[found.group(1)].values())))]
+    return [str(next(iter(values[match.group(1)].values())))]

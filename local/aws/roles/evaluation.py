@@ -1,4 +1,4 @@
-"""IAM policy evaluation: an explicit Deny wins, then an Allow, otherwise no."""
+"""IAM policy evaluation: an explicit Deny wins, then an Allow; everything else is denied."""
 
 import functools
 import re
@@ -11,7 +11,7 @@ from local.aws.roles.conditions import conditions_hold
 
 @dataclass(frozen=True)
 class AccessRequest:
-    """May this action be done on this resource? `context` holds the condition keys, each with its values."""
+    """A request for an action on a resource. `context` has the condition keys with their values."""
 
     action: str
     resource: str
@@ -19,7 +19,7 @@ class AccessRequest:
 
 
 def is_allowed(access_request: AccessRequest, documents: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether the identity policies in `documents` together allow what is asked."""
+    """Return whether the identity policies in `documents` together allow the request."""
     statements = [statement for document in documents for statement in _list(document.get("Statement"))]
     matching = [statement for statement in statements if _matches(statement, access_request)]
     if any(statement["Effect"] == "Deny" for statement in matching):
@@ -30,7 +30,7 @@ def is_allowed(access_request: AccessRequest, documents: Iterable[Mapping[str, A
 def is_service_allowed(
     service: str, access_request: AccessRequest, statements: Iterable[Mapping[str, Any]]
 ) -> bool:
-    """Whether a resource policy lets an AWS service, such as `events.amazonaws.com`, do what is asked."""
+    """Return whether a resource policy allows the request of a service such as `events.amazonaws.com`."""
     matching = [
         statement
         for statement in statements
@@ -43,7 +43,7 @@ def is_service_allowed(
 
 
 def wildcard_match(pattern: str, value: str, *, ignore_case: bool = False) -> bool:
-    """`*` stands for any run of characters, `?` for one."""
+    """Match a pattern in which `*` stands for any characters and `?` for one."""
     return _wildcards(pattern, ignore_case=ignore_case).fullmatch(value) is not None
 
 

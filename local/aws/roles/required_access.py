@@ -1,7 +1,6 @@
-"""What an AWS call asks for: the actions and the resources that IAM checks it against, per service.
+"""The actions and resources for which IAM checks an AWS call, per service.
 
-A call that is not described here is not allowed to a role: better a permission that is refused by mistake,
-and seen, than one that is never checked.
+A call that is not described here is denied to roles: a denial by mistake is noticed, a missing check is not.
 """
 
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from local.aws.roles.evaluation import AccessRequest
 
 @dataclass(frozen=True)
 class CallContext:
-    """Where the call is made, and how the full ARN of a secret is found from its name."""
+    """Region and account of the call, and a function that returns the full ARN of a secret by its name."""
 
     region: str
     account: str
@@ -26,7 +25,7 @@ class CallContext:
 
 
 class UnknownCallError(LookupError):
-    """The call cannot be checked, and so is denied."""
+    """The call cannot be checked and is denied."""
 
 
 _Resources = Callable[[dict[str, Any], CallContext], list[str]]
@@ -39,13 +38,13 @@ _WITHOUT_RESOURCE = {
     "states": {"ListStateMachines", "ValidateStateMachineDefinition"},
     "secretsmanager": {"ListSecrets", "GetRandomPassword"},
     "events": {"ListEventBuses"},
-    "lambda": {"ListFunctions"},
+    "lambda": {"ListFunctions", "GetAccountSettings"},
 }
 _ALWAYS_ALLOWED = {("sts", "GetCallerIdentity")}
 
 
 def required_access(call: AwsCall, call_context: CallContext) -> list[AccessRequest]:
-    """Everything that must be allowed for this call; an empty list for what needs no permission.
+    """Return all required access for this call; an empty list if it needs no permission.
 
     Raises UnknownCallError for a service or an operation that is not described.
     """
@@ -90,11 +89,15 @@ def _parameters(parameters: dict[str, Any], call_context: CallContext) -> list[s
 
 
 def _secrets(parameters: dict[str, Any], call_context: CallContext) -> list[str]:
-    wanted = str(parameters.get("SecretId", parameters.get("Name", "")))
-    found = call_context.secret_arn(wanted)
+    secret_id = str(parameters.get("SecretId", parameters.get("Name", "")))
+    secret_arn = call_context.secret_arn(secret_id)
     return [
-        found
-        or (wanted if wanted.startswith("arn:") else call_context.arn("secretsmanager", f"secret:{wanted}"))
+        secret_arn
+        or (
+            secret_id
+            if secret_id.startswith("arn:")
+            else call_context.arn("secretsmanager", f"secret:{secret_id}")
+        )
     ]
 
 

@@ -1,4 +1,4 @@
-"""Who else may use a resource: the policies of functions, queues and topics, and who may assume a role."""
+"""Resource policies of functions, queues and topics, and trust policies of roles."""
 
 import json
 from typing import Any
@@ -12,28 +12,28 @@ from local.aws.runtime.functions import Functions
 
 
 class UntrustedError(LocalStackError):
-    """The role does not let this service assume it."""
+    """The trust policy of the role does not allow this service."""
 
 
 class ResourcePolicies:
-    """Reads the policies as they are now."""
+    """Reads the current policies."""
 
     def __init__(self, clients: Clients, functions: Functions) -> None:
         self._clients = clients
         self._functions = functions
 
     def of(self, arn: str) -> list[dict[str, Any]]:
-        """The statements of the resource's own policy; none where it has none."""
+        """Return the statements of the resource's own policy, if it has one."""
         parsed = Arn.parse(arn)
         if parsed.service == "lambda":
             return self._functions.permissions(arn)
         if parsed.service == "sqs":
             client = self._clients.admin("sqs")
             url = client.get_queue_url(QueueName=parsed.resource)["QueueUrl"]
-            found = client.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])
-            return _statements(found.get("Attributes", {}).get("Policy"))
-        found = self._clients.admin("sns").get_topic_attributes(TopicArn=arn)
-        return _statements(found["Attributes"].get("Policy"))
+            answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])
+            return _statements(answer.get("Attributes", {}).get("Policy"))
+        answer = self._clients.admin("sns").get_topic_attributes(TopicArn=arn)
+        return _statements(answer["Attributes"].get("Policy"))
 
     def check_trust(self, role_arn: str, service: str) -> None:
         """Raises UntrustedError when the trust policy of the role does not name the service."""
@@ -51,5 +51,5 @@ def check_trust(clients: Clients, role_arn: str, service: str) -> None:
 
 
 def _statements(policy: str | None) -> list[dict[str, Any]]:
-    found = json.loads(policy).get("Statement", []) if policy else []
-    return found if isinstance(found, list) else [found]
+    statements = json.loads(policy).get("Statement", []) if policy else []
+    return statements if isinstance(statements, list) else [statements]

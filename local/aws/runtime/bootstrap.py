@@ -1,4 +1,4 @@
-"""The first thing that a function's process runs: ties its life to the local stack's, then runs the handler.
+"""Entry point of a function's process: ends it with the local stack, and runs the handler.
 
 Started as a file, with the function's code on the path and nothing of this project.
 """
@@ -12,7 +12,7 @@ from types import ModuleType
 
 
 def _end_with_parent() -> None:
-    """Standard input is a pipe that the parent never writes to: when it closes, the parent is gone."""
+    """Exit when standard input closes, a pipe that the parent keeps open until it exits."""
     lifeline = os.dup(0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

@@ -1,4 +1,4 @@
-"""Where deployed code is copied to: a folder per deployment, named after the process that it belongs to."""
+"""Folders for copies of deployed code: one per deployment, named after its process."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def new_code_folder(parent: Path) -> Path:
-    """A new folder below `parent`; those of processes that were killed and could not tidy up are removed."""
+    """Return a new folder below `parent`; remove those of processes that were killed."""
     parent.mkdir(parents=True, exist_ok=True)
     for folder in parent.iterdir():
         if not _runs(folder.name.partition("-")[0]):
@@ -21,6 +21,6 @@ def _runs(pid: str) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        # A process of another user: it runs, and its folder must stay.
+        # A running process of another user: keep its folder.
         return True
     return True

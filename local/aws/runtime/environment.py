@@ -1,4 +1,4 @@
-"""The environment of a function's process: what Lambda and the template set, and nothing of this shell."""
+"""The environment of a function's process: variables of Lambda and the template only."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ def function_environment(
     runtime_api: str,
     log_stream: str,
 ) -> dict[str, str]:
-    """Every variable of the process; `credentials` hold `id`, `secret` and `token` of the function's role."""
+    """Return the variables; `credentials`: `id`, `secret` and `token` of the function's role."""
     standard = {
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
@@ -41,7 +41,7 @@ def function_environment(
         "LANG": "en_US.UTF-8",
         "TZ": ":UTC",
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"]),
-        # Lambda gives no home either; without one the SDK would read this person's own AWS settings.
+        # Lambda sets no HOME either; without this one the SDK would read the user's own AWS settings.
         "HOME": str(state_dir / "home"),
         "PYTHONPATH": os.pathsep.join(str(path) for path in (function.code, *function.layers)),
         "PYTHONUNBUFFERED": "1",

@@ -1,21 +1,21 @@
-"""Faults that a test arms: a process of a function dies at a chosen outgoing HTTP call of one event."""
+"""Faults for tests: kill a function's process at a chosen outgoing HTTP call of one event."""
 
 import json
 import re
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from local.aws.runtime.functions import Function
 
 
 @dataclass(frozen=True)
 class CrashFault:
-    """Die `before` the call is made, when it is `sent` but not answered, or `after` its answer came.
+    """Crash `before` the call is made, when it is `sent` but not answered, or `after` its response arrived.
 
-    `call` counts from 1 the calls of the event whose method, URL and AWS operation match `pattern`; 0 never
-    dies, and only names the calls in the function's log (`fault: call 2 POST http://…`). The fault is for the
-    next event that the pattern `event` matches. `hangs`: the process stops for so many seconds instead, and
-    goes on if it is still there then.
+    `call`: the number, from 1, of the call of the event whose method, URL and AWS operation match `pattern`;
+    0 never crashes and only logs the calls (`fault: call 2 POST http://…`). The fault is for the next event
+    that the pattern `event` matches; with `stays` for all of them, also at the same time, until one of them
+    has met it. `hangs`: the process is suspended for this number of seconds instead of killed.
     """
 
     moment: str = "before"
@@ -23,6 +23,12 @@ class CrashFault:
     pattern: str = ""
     event: str = ""
     hangs: float = 0.0
+    stays: bool = False
+
+    def to_json(self) -> str:
+        """Return what the process needs (faults.py)."""
+        fields = ("moment", "call", "pattern", "event", "hangs")
+        return json.dumps({name: getattr(self, name) for name in fields})
 
     def __post_init__(self) -> None:
         if self.moment not in ("before", "sent", "after"):
@@ -30,7 +36,7 @@ class CrashFault:
 
 
 class FaultInjector:
-    """Each fault is for one event."""
+    """Which fault an event has. Tests arm them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -44,15 +50,21 @@ class FaultInjector:
         with self._lock:
             self._faults.clear()
 
-    def take(self, function: Function, payload: bytes) -> str:
-        """The fault that is meant for this event of a function, as JSON; empty where there is none."""
+    def take(self, function: Function, payload: bytes) -> CrashFault | None:
+        """Return the fault for this event of a function, None if there is none; it stays, or is removed."""
         with self._lock:
             waiting = self._faults.get(function.logical_id, [])
             if not waiting:
-                return ""
+                return None
             event = payload.decode("utf-8", "replace")
             fault = next((each for each in waiting if re.search(each.event, event)), None)
-            if fault is None:
-                return ""
-            waiting.remove(fault)
-            return json.dumps(asdict(fault))
+            if fault is not None and not fault.stays:
+                waiting.remove(fault)
+            return fault
+
+    def met(self, function: Function, fault: CrashFault) -> None:
+        """Remove a fault that stays: an event has met it."""
+        with self._lock:
+            waiting = self._faults.get(function.logical_id, [])
+            if fault.stays and fault in waiting:  # without it, an equal one that is armed is another fault
+                waiting.remove(fault)

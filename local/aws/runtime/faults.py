@@ -1,6 +1,6 @@
-"""Ends or stops this process at a chosen outgoing HTTP call, as a machine that dies or hangs would.
+"""Kills or stops this process at a chosen outgoing HTTP call, like a crash or a hang of the machine.
 
-Loaded into a function's process by its path; it knows nothing of this project.
+It is loaded into a function's process by its path and imports nothing of this project.
 """
 
 import http.client
@@ -27,7 +27,7 @@ class _Fault:
         self._count, self._struck = 0, False
 
     def note(self, line: str) -> int:
-        """Names a call that counts, and gives its number; 0 for any other."""
+        """Log a call that matches, and return its number; 0 for any other call."""
         if not self._pattern.search(line):
             return 0
         self._count += 1
@@ -35,11 +35,11 @@ class _Fault:
         return self._count
 
     def take_back(self) -> None:
-        """The last call had no answer: the one that is sent in its place is the same call."""
+        """Count the retry of a call without a response as the same call."""
         self._count -= 1
 
     def strike(self, moment: str, number: int, line: str) -> None:
-        """Ends or stops the process, once: at the chosen moment of the chosen call."""
+        """Kill or suspend the process once, at the chosen moment of the chosen call."""
         if moment == self._moment and number == self._call and not self._struck:
             self._struck = True
             print(f"{_PREFIX} {'hangs' if self._hangs else 'ended'} {moment} {line}{self._event}", flush=True)
@@ -49,11 +49,11 @@ class _Fault:
 
 
 class _ArmedFault:
-    """The fault of the event at hand: the content of a file that is there as long as the event is."""
+    """The fault for the current event, read from a file that exists while the event is handled."""
 
     def __init__(self, file: str) -> None:
         self._file = file
-        self._known = ""
+        self._last_text = ""
         self._fault: _Fault | None = None
 
     def fault(self) -> _Fault | None:
@@ -62,14 +62,14 @@ class _ArmedFault:
                 text = file.read()
         except FileNotFoundError:
             text = ""
-        if text != self._known:
-            self._known = text
+        if text != self._last_text:
+            self._last_text = text
             self._fault = _Fault(**json.loads(text)) if text else None
         return self._fault
 
 
 def install(file: str) -> None:
-    """From now on every outgoing call asks whether `file` holds a fault, as JSON of its fields."""
+    """Check at every outgoing call whether `file` holds a fault, as JSON of its fields."""
     arms = _ArmedFault(file)
     own = os.environ["AWS_LAMBDA_RUNTIME_API"]
     connection: Any = http.client.HTTPConnection
@@ -80,7 +80,7 @@ def install(file: str) -> None:
 
 
 def _begun(putrequest: Callable[..., Any], own: str) -> Callable[..., Any]:
-    """Nothing is sent yet: this, and the headers, only fill a buffer."""
+    """Handle the start of a request, which is not sent yet: it and the headers only fill a buffer."""
 
     def wrapped(self: Any, method: str, url: str, *rest: Any, **named: Any) -> Any:
         address = f"{self.host}:{self.port}"
@@ -91,7 +91,7 @@ def _begun(putrequest: Callable[..., Any], own: str) -> Callable[..., Any]:
 
 
 def _named(putheader: Callable[..., Any]) -> Callable[..., Any]:
-    """AWS names the operation of its JSON protocols in a header, not in the URL."""
+    """Return the request line with the AWS operation, which JSON protocols send in a header."""
 
     def wrapped(self: Any, header: Any, *values: Any) -> Any:
         name, value = (_text(each) for each in (header, values[0] if values else ""))

@@ -1,4 +1,4 @@
-"""The functions that are deployed: their settings, versions, aliases, layers, and who may invoke them."""
+"""The deployed functions: settings, versions, aliases, layers and permissions."""
 
 import threading
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ class Function:
 
 @dataclass(frozen=True)
 class AsyncSettings:
-    """What happens to an asynchronous invocation that fails."""
+    """The settings of failed asynchronous invocations."""
 
     retries: int = 2
     on_failure_arn: str | None = None
@@ -49,7 +49,7 @@ class AsyncSettings:
 
 
 class Functions:
-    """Looks functions up by name, ARN, version or alias."""
+    """Finds functions by name, ARN, version or alias."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -64,7 +64,7 @@ class Functions:
             self._versions[(function.name, function.version)] = function
 
     def publish(self, name: str, version: str) -> Function:
-        """Freeze the present settings of a function under a version number."""
+        """Publish the current settings of a function as a version."""
         function = replace(self.resolve(name), version=version)
         self.add(function)
         return function
@@ -85,26 +85,28 @@ class Functions:
                     self._versions[key] = replace(function, concurrency=concurrency)
 
     def resolve(self, reference: str, qualifier: str | None = None) -> Function:
-        """The function behind a name or an ARN, with or without a qualifier. Raises NotFoundError."""
+        """Return the function for a name or an ARN, with or without a qualifier. Raises NotFoundError."""
         name, own_qualifier = split_reference(reference)
-        wanted = qualifier or own_qualifier or LATEST
+        version_or_alias = qualifier or own_qualifier or LATEST
         with self._lock:
-            version = self._aliases.get((name, wanted), wanted)
+            version = self._aliases.get((name, version_or_alias), version_or_alias)
             function = self._versions.get((name, version))
         if function is None:
-            raise NotFoundError(f"Function not found: {reference}:{wanted}")
+            raise NotFoundError(f"Function not found: {reference}:{version_or_alias}")
         return function
 
     def all(self) -> list[Function]:
-        """The $LATEST of every function, by logical id."""
+        """Return the $LATEST of every function, by logical id."""
         with self._lock:
             latest = [function for (_, version), function in self._versions.items() if version == LATEST]
         return sorted(latest, key=lambda function: function.logical_id)
 
     def published(self, name: str) -> Function:
-        """The latest published version, or $LATEST where none is published."""
+        """Return the latest published version, or $LATEST if none is published."""
         with self._lock:
-            versions = [version for known, version in self._versions if known == name and version != LATEST]
+            versions = [
+                version for function, version in self._versions if function == name and version != LATEST
+            ]
         return self.resolve(name, max(versions, key=int, default=LATEST))
 
     def allow(self, reference: str, statement: dict[str, Any]) -> None:
@@ -119,16 +121,16 @@ class Functions:
 
     def async_settings(self, reference: str, qualifier: str | None = None) -> AsyncSettings:
         name, own = split_reference(reference)
-        wanted = qualifier or own or LATEST
-        found = self._async.get((name, wanted))
+        version_or_alias = qualifier or own or LATEST
+        settings = self._async.get((name, version_or_alias))
         dead_letter = self.resolve(reference, qualifier).dead_letter_arn
-        if found is None:
+        if settings is None:
             return AsyncSettings(on_failure_arn=dead_letter)
-        return found if found.on_failure_arn else replace(found, on_failure_arn=dead_letter)
+        return settings if settings.on_failure_arn else replace(settings, on_failure_arn=dead_letter)
 
 
 def split_reference(reference: str) -> tuple[str, str | None]:
-    """Function name and qualifier of `name`, `name:qualifier`, `account:function:name` or an ARN."""
+    """Return function name and qualifier of `name`, `name:qualifier`, `account:function:name` or an ARN."""
     resource = Arn.parse(reference).resource if reference.startswith("arn:") else reference
     parts = resource.split(":")
     if "function" in parts[:-1]:

@@ -1,10 +1,11 @@
-"""Invocations, however they come: from a request, from a state machine, or as an event."""
+"""Invokes functions: for requests, state machines and asynchronous events."""
 
 import json
 import secrets
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from local.aws.clients import Clients
@@ -20,9 +21,10 @@ from local.aws.runtime.worker import FunctionWorker, WorkerInvocation
 
 
 class Invoker:
-    """Runs functions in processes of their own, each with the credentials of its role.
+    """Runs functions in their own processes, with the credentials of their role.
 
-    `armory` holds the faults that a test set for some of their events.
+    `fault_injector`: the faults that a test set for some events; `variables` are added to the
+    environment of all functions.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Invoker:
         limits: Limits,
         fault_injector: FaultInjector,
         metrics: Metrics,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self._functions = functions
         self._clients = clients
@@ -43,6 +46,7 @@ class Invoker:
         self._task_slots = threading.BoundedSemaphore(limits.tasks_at_once)
         self._fault_injector = fault_injector
         self._metrics = metrics
+        self._variables = dict(variables or {})
         self._fault_folder = state_dir / "faults"
         self._fault_folder.mkdir(parents=True, exist_ok=True)
 
@@ -57,23 +61,33 @@ class Invoker:
         began = time.monotonic()
         fault = self._fault_injector.take(function, payload)
         try:
+            text = fault.to_json() if fault else ""
             outcome = self.pool.invoke(
-                function, WorkerInvocation(payload, request_id, arn, _trace_id(), fault)
+                function, WorkerInvocation(payload, request_id, arn, _trace_id(), text)
             )
         except ThrottledError:
             self._measure(function, "Throttles", 1)
             raise
+        if fault is not None and self._is_met(function, outcome):
+            self._fault_injector.met(function, fault)
         self._measure(function, "Invocations", 1)
         self._measure(function, "Errors", int(outcome.failed))
         self._report(function, outcome, (time.monotonic() - began) * 1000)
         return outcome
 
-    def invoke_in_turn(
+    def invoke_when_free(
         self, reference: str, payload: bytes, *, qualifier: str | None = None, request_id: str = ""
     ) -> InvocationResult:
-        """The same, once no more than the limit of others are served."""
+        """Like `invoke`, once fewer than the limit of other requests are served."""
         with self._task_slots:
             return self.invoke(reference, payload, qualifier=qualifier, request_id=request_id)
+
+    def _is_met(self, function: Function, outcome: InvocationResult) -> bool:
+        """Return whether the process has logged that its fault struck (faults.py)."""
+        lines = [
+            line for line in self.logs.lines(function.logical_id) if line.request_id == outcome.request_id
+        ]
+        return any(line.text.startswith(("fault: ended ", "fault: hangs ")) for line in lines)
 
     def _measure(self, function: Function, metric: str, value: int) -> None:
         self._metrics.add("AWS/Lambda", metric, {"FunctionName": function.name}, value)
@@ -101,7 +115,7 @@ class Invoker:
                 runtime_api=runtime_api,
                 log_stream=stream,
             )
-            return {**variables, "LOCAL_FAULT_FILE": str(fault_file)}
+            return {**variables, **self._variables, "LOCAL_FAULT_FILE": str(fault_file)}
 
         def log(text: str, request_id: str) -> None:
             if is_kept(text, function.log_format, function.log_level):
@@ -116,7 +130,7 @@ def _trace_id() -> str:
 
 
 def _platform_failure(outcome: InvocationResult) -> str | None:
-    """The line that Lambda itself writes for a process that was ended or died; handlers write their own."""
+    """Return the line that Lambda writes for a process that timed out or crashed."""
     if not outcome.failed:
         return None
     error = json.loads(outcome.payload)

@@ -1,4 +1,4 @@
-"""Which lines of a function Lambda keeps when its logs are JSON and a level is set."""
+"""Decides which log lines Lambda keeps if logs are JSON and a level is set."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What the functions print: a file per function for people, and every line in memory for tests."""
+"""Logs of the functions: one file per function, and all lines in memory for tests."""
 
 import threading
 import time
@@ -49,7 +49,7 @@ class FunctionLogs:
                 file.unlink()
 
     def close(self) -> None:
-        """Close the files; a line that comes all the same opens its file again."""
+        """Close the files; a later line opens its file again."""
         with self._lock:
             self._close()
 

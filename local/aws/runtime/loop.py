@@ -1,4 +1,4 @@
-"""The Lambda runtime loop in plain Python, for machines that have no build of Lambda's own runtime client."""
+"""The Lambda runtime loop in plain Python, for machines without a build of Lambda's runtime client."""
 
 import http.client
 import importlib
@@ -14,7 +14,7 @@ _BASE = "/2018-06-01/runtime"
 
 
 class Context:
-    """What a handler gets as its second argument."""
+    """The second argument of a handler."""
 
     def __init__(self, headers: http.client.HTTPMessage) -> None:
         self.aws_request_id = headers.get("Lambda-Runtime-Aws-Request-Id", "")
@@ -33,7 +33,7 @@ class Context:
 
 
 def run(handler_name: str, address: str) -> None:
-    """Ask for events at `address` (host:port) and answer them, until the process is ended."""
+    """Get events at `address` (host:port) and answer them until the process ends."""
     connection = http.client.HTTPConnection(address)
     handler = _load(handler_name, connection)
     while True:

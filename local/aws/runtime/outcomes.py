@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class InvocationResult:
-    """What the function answered. `error` is None, or `Unhandled` as in the `x-amz-function-error` header."""
+    """The function's answer. `error` is None, or `Unhandled` as in the `x-amz-function-error` header."""
 
     payload: bytes
     request_id: str

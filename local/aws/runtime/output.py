@@ -1,4 +1,4 @@
-"""Reads what a process prints, line by line, and notices when it ends."""
+"""Reads the output of a process line by line, and detects its end."""
 
 import os
 import select
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 class OutputReader:
-    """Hands each line to `line`, and calls `ended` once when the process is gone."""
+    """Passes each line to `line`, and calls `ended` once the process has ended."""
 
     def __init__(
         self, process: "subprocess.Popen[bytes]", line: Callable[[str], None], ended: Callable[[], None]
@@ -27,7 +27,7 @@ class OutputReader:
         self._thread.start()
 
     def drain(self) -> None:
-        """Read what is there now: the lines of a call are known when its answer is given."""
+        """Read all available output, so that the lines of a call are known when its answer is returned."""
         with self._lock:
             while not self._closed and self._is_readable(0):
                 if not self._take():
@@ -47,7 +47,7 @@ class OutputReader:
         self._pipe.close()
 
     def _is_readable(self, milliseconds: int | None) -> bool:
-        """Not by select(): it knows no descriptor from 1024 on, and many processes have as many."""
+        """Use poll(), because select() supports no descriptors above 1023, and many processes need them."""
         poll = select.poll()
         poll.register(self._descriptor, select.POLLIN)
         return bool(poll.poll(milliseconds))

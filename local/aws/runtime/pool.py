@@ -1,4 +1,4 @@
-"""As many processes per function as there are calls in flight, kept warm for the next ones."""
+"""A pool of processes per function: one per concurrent call, kept warm for later calls."""
 
 import os
 import threading
@@ -14,16 +14,16 @@ _Key = tuple[str, str]
 
 
 class ThrottledError(LocalStackError):
-    """As many calls are in flight as are allowed; Lambda answers TooManyRequestsException."""
+    """The limit of concurrent calls is reached; Lambda answers TooManyRequestsException."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Processes per function, in all, and how many may be starting at the same time.
+    """Maximum processes per function, in all, and starting at the same time.
 
-    `requests_at_once`: that API Gateway lets in; the others wait before they have arrived. `tasks_at_once`:
-    of state machines, and events; the time that a task is given runs while it waits. In AWS each invocation
-    has a processor of its own, here all share a few: the more there are, the later is everyone's answer.
+    `requests_at_once`: concurrent requests of API Gateway; others wait before their arrival. `tasks_at_once`:
+    concurrent tasks of state machines and events; a task's timeout runs while it waits. In AWS each
+    invocation has its own vCPU; here all share a few, so more concurrency delays all responses.
     """
 
     per_function: int = 64
@@ -59,7 +59,7 @@ class WorkerPool:
                 self._release(worker, keep=worker.alive)
 
     def warm(self, function: Function, count: int) -> None:
-        """Have `count` processes ready, so that as many calls overlap from their first line on."""
+        """Start `count` processes, so that as many calls run concurrently from their first line."""
         threads = [threading.Thread(target=self._warm_one, args=(function, count)) for _ in range(count)]
         for thread in threads:
             thread.start()
@@ -102,7 +102,7 @@ class WorkerPool:
         return worker or self._started(function, key)
 
     def _idle_or_slot(self, key: _Key) -> FunctionWorker | None:
-        """An idle worker, or None with the right to start one."""
+        """Return an idle worker, or None with permission to start one."""
         while True:
             if self._closed:
                 raise ThrottledError("the local stack is shutting down")
@@ -120,9 +120,9 @@ class WorkerPool:
             self._waiting.setdefault(key, threading.Condition(self._lock)).wait()
 
     def _offer_start(self) -> None:
-        """Wakes one of those who wait, whatever its function, while another process may be started.
+        """Wake one waiting call, of any function, if another process may be started.
 
-        Hundreds may wait: to wake all of them at each change would cost more than what they wait for.
+        Hundreds may wait: waking all of them at each change would be expensive.
         """
         if self._starting < self._limits.starting:
             for waiting in self._waiting.values():

@@ -28,7 +28,7 @@ INIT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class WorkerInvocation:
-    """One event on its way into a process, perhaps with a fault that it meets there."""
+    """One event for a process, with an optional fault."""
 
     payload: bytes
     request_id: str
@@ -38,13 +38,13 @@ class WorkerInvocation:
 
 
 class WorkerGoneError(Exception):
-    """The process ended between two events: the event was not started, and belongs to another process."""
+    """The process ended between two events: another process must handle the event."""
 
 
 class FunctionWorker:
     """A process that handles one event at a time. `environment` gets the runtime API's host and port.
 
-    `fault_file` is where the process looks for the fault of the event at hand.
+    `fault_file`: the file in which the process finds the fault for the current event.
     """
 
     def __init__(
@@ -87,17 +87,17 @@ class FunctionWorker:
 
     @property
     def is_serving(self) -> bool:
-        """Whether it is at work on an event now."""
+        """Return whether it handles an event now."""
         return self._taken
 
     def wait_ready(self) -> None:
-        """Wait until the handler is imported, or the process has ended, or has taken too long to start."""
+        """Wait until the handler is imported, the process has ended, or the start has timed out."""
         self._ready.wait(INIT_SECONDS)
 
     def invoke(self, invocation: WorkerInvocation) -> InvocationResult:
-        """Hand one event over and wait for the answer, as long as the function's time-out allows.
+        """Pass one event to the process and wait for the answer until the function's timeout.
 
-        Raises WorkerGoneError when the process had ended before it took the event.
+        Raises WorkerGoneError if the process ended before it took the event.
         """
         self.request_id = invocation.request_id
         if self._init_error is not None:
@@ -120,13 +120,13 @@ class FunctionWorker:
         return outcome or self._exit_outcome(invocation.request_id)
 
     def kill(self) -> None:
-        """End the process and all that it started, at once."""
+        """Kill the process and all its child processes."""
         self._killed = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Kill, and wait until nothing of it is left."""
+        """Kill the process and wait until it has ended."""
         self.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=5)

@@ -1,4 +1,4 @@
-"""Step Functions: JSONata state machines run for real, with stops, time-outs, retries and redrives.
+"""Step Functions: runs JSONata state machines, with stops, timeouts, retries and redrives.
 
-moto keeps the state machines (and checks the grammar of their definitions); the executions are run here.
+moto stores the state machines and validates their definitions; executions run here.
 """

@@ -1,4 +1,4 @@
-"""Where an execution is interrupted: every wait ends at once on a stop, a failure elsewhere, a time-out."""
+"""Interrupts executions: a stop, a failure in another branch or a timeout ends every wait at once."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from local.aws.states.errors import BranchStopped, ExecutionTimedOut
 
 
 class StatesClock:
-    """Real time; `factor` shortens every wait, retry interval and time-out of the state machines alike."""
+    """Real time; `factor` shortens all waits, retry intervals and timeouts of the state machines."""
 
     def __init__(self, factor: float = 1.0) -> None:
         self.factor = factor
@@ -26,7 +26,7 @@ class StatesClock:
 
 
 class Branch:
-    """One line of an execution: the whole, an iteration of a Map, or a branch of a Parallel."""
+    """One branch of an execution: the whole, an iteration of a Map, or a branch of a Parallel."""
 
     def __init__(
         self, clock: StatesClock, *, timeout: float | None = None, parent: "Branch | None" = None
@@ -47,7 +47,7 @@ class Branch:
             self._changed.notify_all()
 
     def check(self) -> None:
-        """Raises BranchStopped or ExecutionTimedOut when this branch is to end."""
+        """Raises BranchStopped or ExecutionTimedOut if this branch must end."""
         branch: Branch | None = self
         while branch is not None:
             if branch._stopped:
@@ -57,7 +57,7 @@ class Branch:
             branch = branch._parent
 
     def sleep(self, seconds: float) -> None:
-        """Wait, as long as the branch is not to end."""
+        """Wait until the time has passed or the branch must end."""
         self._wait(lambda: False, self.clock.shortened(seconds))
 
     def sleep_until(self, epoch_seconds: float) -> None:
@@ -90,16 +90,16 @@ class Branch:
 
     def _earliest_deadline(self) -> float | None:
         branch: Branch | None = self
-        found: float | None = None
+        earliest: float | None = None
         while branch is not None:
             if branch._deadline is not None:
-                found = branch._deadline if found is None else min(found, branch._deadline)
+                earliest = branch._deadline if earliest is None else min(earliest, branch._deadline)
             branch = branch._parent
-        return found
+        return earliest
 
 
 def in_thread(name: str, function: Callable[[], Any]) -> "Future[Any]":
-    """Run `work` in a thread of its own."""
+    """Run `work` in its own thread."""
     future: Future[Any] = Future()
 
     def run() -> None:

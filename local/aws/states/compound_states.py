@@ -1,4 +1,4 @@
-"""Map and Parallel: several lines at once. The first that fails stops the others."""
+"""Map and Parallel: several branches at once. The first failure stops the others."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -10,12 +10,12 @@ from local.aws.states.expressions import evaluate
 from local.aws.states.interpreter import Runner, StateContext, Transition, Visit, check_size, run_machine
 from local.aws.states.retrying import with_retries
 
-# Step Functions runs no more iterations of an inline Map at once, whatever is asked for.
+# The maximum concurrency of an inline Map in Step Functions.
 _AT_ONCE = 40
 
 
 def run_parallel(visit: Visit, runners: Mapping[str, Runner]) -> Transition:
-    """Every branch gets Arguments, or else the state's input; the result is the list of their outputs."""
+    """Run every branch with Arguments or the state's input; return the list of their outputs."""
     history = visit.line.history
     resumed = [visit.resumed]
 
@@ -28,7 +28,7 @@ def run_parallel(visit: Visit, runners: Mapping[str, Runner]) -> Transition:
             for index in range(len(visit.state["Branches"]))
         ]
         tasks = [
-            _machine_work(branch, data, line, runners)
+            _machine_task(branch, data, line, runners)
             for branch, line in zip(visit.state["Branches"], lines, strict=True)
         ]
         result = _run_concurrently(tasks, lines, len(tasks))
@@ -40,7 +40,7 @@ def run_parallel(visit: Visit, runners: Mapping[str, Runner]) -> Transition:
 
 
 def run_map(visit: Visit, runners: Mapping[str, Runner]) -> Transition:
-    """One iteration per item of Items, at most MaxConcurrency at once; results keep the order of items."""
+    """Run one iteration per item, at most MaxConcurrency at once; results keep the order of items."""
     history = visit.line.history
     resumed = [visit.resumed]
 
@@ -65,7 +65,7 @@ def run_map(visit: Visit, runners: Mapping[str, Runner]) -> Transition:
 
 
 def _start_afresh_unless(resumed: list[bool], visit: Visit) -> None:
-    """Only the first attempt after a redrive continues where its lines had stopped."""
+    """Only the first attempt after a redrive continues where its branches stopped."""
     if not resumed[0]:
         visit.line.checkpoints.forget_below((*visit.line.scope.path, visit.name))
     resumed[0] = False
@@ -103,7 +103,7 @@ def _iteration(
     return task
 
 
-def _machine_work(
+def _machine_task(
     machine: Any, data: Any, line: StateContext, runners: Mapping[str, Runner]
 ) -> Callable[[], Any]:
     return lambda: run_machine(machine, data, line, runners)
@@ -112,13 +112,13 @@ def _machine_work(
 def _run_concurrently(
     tasks: Sequence[Callable[[], Any]], lines: Sequence[StateContext], at_once: int
 ) -> list[Any]:
-    """Run all, at most `at_once` at a time; the first failure stops the rest, and is raised in the end."""
+    """Run all, at most `at_once` at a time; the first failure stops the rest and is raised at the end."""
     results: list[Any] = [None] * len(tasks)
     failures: list[BaseException] = []
     waiting = iter(range(len(tasks)))
     taking = threading.Lock()
 
-    def take_turns() -> None:
+    def run_tasks() -> None:
         while True:
             with taking:
                 index = next(waiting, None)
@@ -133,7 +133,7 @@ def _run_concurrently(
                     line.branch.stop()
                 raise
 
-    threads = [in_thread("state-machine-line", take_turns) for _ in range(min(at_once, len(tasks), _AT_ONCE))]
+    threads = [in_thread("state-machine-line", run_tasks) for _ in range(min(at_once, len(tasks), _AT_ONCE))]
     for thread in threads:
         thread.exception()
     if failures:

@@ -1,4 +1,4 @@
-"""What of the Amazon States Language is run here; anything else is refused when the stack is deployed."""
+"""The supported part of the Amazon States Language; a deployment rejects anything else."""
 
 import functools
 import json
@@ -41,7 +41,7 @@ _RESOURCE = re.compile(
 
 
 class DefinitionError(ValueError):
-    """The definition uses something that is not run here, or that Step Functions would refuse."""
+    """The definition uses something that is not supported here or that Step Functions rejects."""
 
 
 @functools.lru_cache(maxsize=64)

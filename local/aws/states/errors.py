@@ -1,4 +1,4 @@
-"""How a state fails, and which retriers and catchers that concerns."""
+"""Errors of states, and which retriers and catchers match them."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,14 @@ NO_CHOICE = "States.NoChoiceMatched"
 DATA_LIMIT = "States.DataLimitExceeded"
 QUERY = "States.QueryEvaluationError"
 
-# The two that States.ALL does not cover: they end an execution whatever it catches.
+# Errors that States.ALL does not cover: they always end an execution.
 _TERMINAL = {DATA_LIMIT, RUNTIME}
-# What States.TaskFailed stands for: every failure of a task but its time-out.
+# Errors that States.TaskFailed covers: every failure of a task except a timeout.
 _NOT_TASK_FAILED = {TIMEOUT, RUNTIME, DATA_LIMIT, QUERY, NO_CHOICE}
 
 
 class StateError(Exception):
-    """A state failed with an error name and a cause; a Fail state may leave out either."""
+    """A state failed with an error name and a cause; a Fail state may omit either."""
 
     def __init__(self, error: str | None, cause: str | None = None) -> None:
         super().__init__(error, cause)
@@ -24,12 +24,12 @@ class StateError(Exception):
         self.cause = cause
 
     def output(self) -> dict[str, str]:
-        """`$states.errorOutput`: without a `Cause` where there is none."""
+        """Return `$states.errorOutput`, without a `Cause` if there is none."""
         return {"Error": self.error or ""} | ({} if self.cause is None else {"Cause": self.cause})
 
 
 class BranchStopped(Exception):
-    """This branch is to end without an outcome of its own."""
+    """This branch must end without its own outcome."""
 
 
 class ExecutionTimedOut(Exception):
@@ -37,7 +37,7 @@ class ExecutionTimedOut(Exception):
 
 
 def matches(names: Sequence[str], error: str | None) -> bool:
-    """Whether an ErrorEquals list names this error."""
+    """Return whether an ErrorEquals list covers this error."""
     if error in names:
         return True
     if "States.ALL" in names:

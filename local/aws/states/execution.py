@@ -1,4 +1,4 @@
-"""One execution of a state machine, from its start to its end, and through its redrives."""
+"""One execution of a state machine, from its start to its end, with its redrives."""
 
 import json
 import threading
@@ -33,7 +33,7 @@ def _runners() -> dict[str, Runner]:
 
 @dataclass(frozen=True)
 class MachineFacts:
-    """The state machine as it was when the execution started."""
+    """The state machine at the start of the execution."""
 
     arn: str
     name: str
@@ -83,16 +83,16 @@ class MachineExecution:
             self._branch.stop()
 
     def expire(self) -> None:
-        """End as TIMED_OUT at once, as when the TimeoutSeconds of the state machine have passed."""
+        """End as TIMED_OUT at once, as after the TimeoutSeconds of the state machine."""
         if self._end(TIMED_OUT, "ExecutionTimedOut", error="States.Timeout"):
             self._branch.stop()
 
     def abandon(self) -> None:
-        """End the threads without any trace: the local stack is going away."""
+        """End the threads without a history event: the local stack closes."""
         self._branch.stop()
 
     def redrive(self) -> bool:
-        """Go on from the states that did not succeed; False when there is nothing to go on from."""
+        """Continue from the states that did not succeed; return False if there are none."""
         with self._lock:
             if self.status not in (FAILED, TIMED_OUT, ABORTED):
                 return False

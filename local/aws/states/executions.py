@@ -1,4 +1,4 @@
-"""Every execution of the stack: started, found, listed."""
+"""Starts, finds and lists the executions of the stack."""
 
 import json
 import random
@@ -17,7 +17,7 @@ _NAME_FORBIDDEN = set(' \t\n<>{}[]?*"#%\\^|~`$&,;:/')
 
 
 class ApiError(Exception):
-    """An error that the API answers with."""
+    """An error response of the API."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -38,17 +38,17 @@ class MachineExecutions:
         self._by_arn: dict[str, MachineExecution] = {}
 
     def start(self, machine_arn: str, name: str | None, input_text: str) -> MachineExecution:
-        """StartExecution: the same name with the same input while running is the same execution."""
+        """Start an execution; the same name and input return the running execution."""
         _check_input(input_text)
         name = _checked_name(name)
         machine = self._machine(machine_arn)
         arn = f"{machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
         call = Integrations(self.clients, machine.role_arn)
         with self._lock:
-            known = self._by_arn.get(arn)
-            if known is not None:
-                if known.status == RUNNING and json.loads(known.input_text) == json.loads(input_text):
-                    return known
+            existing = self._by_arn.get(arn)
+            if existing is not None:
+                if existing.status == RUNNING and json.loads(existing.input_text) == json.loads(input_text):
+                    return existing
                 raise ApiError("ExecutionAlreadyExists", f"Execution Already Exists: '{arn}'")
             execution = MachineExecution(
                 arn, name, machine, input_text, self.clock, call, self.seed, self.changed
@@ -65,7 +65,7 @@ class MachineExecutions:
         return execution
 
     def all(self) -> list[MachineExecution]:
-        """Newest first."""
+        """Return all executions, newest first."""
         with self._lock:
             return sorted(self._by_arn.values(), key=lambda execution: -execution.start_date)
 
@@ -76,11 +76,11 @@ class MachineExecutions:
     def _machine(self, arn: str) -> MachineFacts:
         client = self.clients.admin("stepfunctions")
         try:
-            found = client.describe_state_machine(stateMachineArn=arn)
+            described = client.describe_state_machine(stateMachineArn=arn)
         except client.exceptions.StateMachineDoesNotExist:
             raise ApiError("StateMachineDoesNotExist", f"State Machine Does Not Exist: '{arn}'") from None
-        text = found["definition"]
-        return MachineFacts(arn, found["name"], found["roleArn"], load_definition(text), text)
+        text = described["definition"]
+        return MachineFacts(arn, described["name"], described["roleArn"], load_definition(text), text)
 
 
 def _checked_name(name: str | None) -> str:

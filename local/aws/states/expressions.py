@@ -1,4 +1,4 @@
-"""JSONata in a definition: a string `{% … %}` anywhere in a field stands for what the expression gives."""
+"""JSONata in a definition: a string `{% … %}` anywhere in a field stands for the result of the expression."""
 
 import copy
 import functools
@@ -21,9 +21,9 @@ def is_expression(node: Any) -> bool:
 
 
 def evaluate(node: Any, states: Mapping[str, Any], variables: Mapping[str, Any], field: str) -> Any:
-    """`node` with its expressions evaluated; `$states` and the variables are bound, not pasted in as text.
+    """Return `node` with its expressions evaluated, in which `$states` and the variables are bound.
 
-    Raises StateError States.QueryEvaluationError when an expression fails or gives nothing.
+    Raises StateError States.QueryEvaluationError if an expression fails or has no result.
     """
     if is_expression(node):
         return _evaluate(node[2:-2].strip(), states, variables, field)
@@ -62,7 +62,7 @@ def _run(text: str, bound: Mapping[str, Any]) -> Any:
     compiled = copy.copy(_compiled(text))
     compiled.environment = compiled.create_frame(Jsonata.static_frame)
     compiled.set_output_convert_nulls(False)
-    # The library looks here for the time of $now() and the scope of nested evaluations.
+    # The library reads the time of $now() and the scope of nested evaluations here.
     Jsonata.CURRENT.jsonata = compiled
     return compiled.evaluate(None, bound)
 

@@ -56,5 +56,5 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 
 def bindings() -> dict[str, Any]:
-    """What `$partition`, `$range`, `$hash`, `$random`, `$parse` and `$uuid` stand for in an expression."""
+    """Return the functions `$partition`, `$range`, `$hash`, `$random`, `$parse` and `$uuid`."""
     return {name: Jsonata.JLambda(function) for name, function in _FUNCTIONS.items()}

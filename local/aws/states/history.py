@@ -1,4 +1,4 @@
-"""The events of an execution, as GetExecutionHistory gives them."""
+"""The events of an execution, as in GetExecutionHistory."""
 
 import json
 import threading
@@ -9,7 +9,7 @@ LIMIT = 25_000
 
 
 class History:
-    """Grows by one event at a time; ids count from 1."""
+    """A growing list of events; ids count from 1."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -17,7 +17,7 @@ class History:
         self._events: list[dict[str, Any]] = []
 
     def add(self, kind: str, details: dict[str, Any] | None = None, *, key: str | None = None) -> None:
-        """Note an event of type `kind`; details without a value are left out."""
+        """Add an event of type `kind`; details without a value are omitted."""
         with self._lock:
             event: dict[str, Any] = {
                 "timestamp": self._now(),
@@ -26,8 +26,8 @@ class History:
                 "previousEventId": len(self._events),
             }
             if details is not None:
-                given = {name: value for name, value in details.items() if value is not None}
-                event[key or f"{kind[0].lower()}{kind[1:]}EventDetails"] = given
+                present = {name: value for name, value in details.items() if value is not None}
+                event[key or f"{kind[0].lower()}{kind[1:]}EventDetails"] = present
             self._events.append(event)
 
     def entered(self, kind: str, name: str, data: Any) -> None:

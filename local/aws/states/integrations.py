@@ -1,4 +1,4 @@
-"""The services that a Task calls, each under the role of the state machine."""
+"""The services that a Task calls, with the role of the state machine."""
 
 import base64
 import datetime
@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.aws.clients import Clients
 from local.aws.states.errors import StateError
 
-# How the SDK integrations name a service, how boto3 does, and how its errors are prefixed.
+# Names of a service in SDK integrations and in boto3, and the prefix of its errors.
 _SDK_SERVICES = {
     "sfn": ("stepfunctions", "Sfn"),
     "dynamodb": ("dynamodb", "DynamoDb"),
@@ -39,7 +39,7 @@ _OPTIMIZED = {
 
 
 class Integrations:
-    """Calls the resource of a Task; raises StateError with the error names that Step Functions gives."""
+    """Calls the resource of a Task; raises StateError with the error names of Step Functions."""
 
     def __init__(self, clients: Clients, role_arn: str) -> None:
         self._clients = clients
@@ -84,9 +84,9 @@ class Integrations:
             client.meta.method_to_api_mapping[method]
         ).input_shape
         members = list(shape.members) if shape is not None else []
-        given = _named(dict(arguments or {}), members)
+        parameters = _named(dict(arguments or {}), members)
         try:
-            answer = getattr(client, method)(**given)
+            answer = getattr(client, method)(**parameters)
         except ClientError as error:
             code = error.response["Error"]["Code"]
             raise StateError(f"{prefix}.{_exception(code)}", str(error)) from error
@@ -109,17 +109,17 @@ def _function_failed(text: str) -> StateError:
 
 def _function_refused(error: ClientError) -> StateError:
     code = error.response["Error"]["Code"]
-    known = {
+    documented = {
         "TooManyRequestsException",
         "ResourceNotFoundException",
         "ServiceException",
         "InvalidParameterValueException",
     }
-    return StateError(f"Lambda.{code}" if code in known else "Lambda.AWSLambdaException", str(error))
+    return StateError(f"Lambda.{code}" if code in documented else "Lambda.AWSLambdaException", str(error))
 
 
 def _named(arguments: dict[str, Any], members: list[str]) -> dict[str, Any]:
-    """Definitions write every parameter with a capital, some APIs do not; objects become text where due."""
+    """Return the parameters with the names of the API; objects become text where the API requires it."""
     by_lower = {member.lower(): member for member in members}
     named = {by_lower.get(key.lower(), key): value for key, value in arguments.items()}
     for key in ("Message", "MessageBody", "input", "Detail"):
@@ -142,7 +142,7 @@ def _exception(code: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """An SDK's answer as JSON: names with a capital, times as text."""
+    """Return an SDK response as JSON, with upper-case names and times as text."""
     if isinstance(value, Mapping):
         return {str(key)[:1].upper() + str(key)[1:]: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

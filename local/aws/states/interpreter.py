@@ -1,4 +1,4 @@
-"""Runs the states of a machine one after another, along one line of an execution."""
+"""Runs the states of a machine one after another, in one branch of an execution."""
 
 import datetime
 import json
@@ -18,7 +18,7 @@ _PAYLOAD_LIMIT = 256 * 1024
 
 @dataclass(frozen=True)
 class Transition:
-    """How a state ended: what goes on, where to, and what was assigned. No `next` ends the line."""
+    """The result of a state: output, next state and assigned variables. Without `next` the branch ends."""
 
     output: Any
     next: str | None
@@ -27,7 +27,7 @@ class Transition:
 
 @dataclass(frozen=True)
 class StateContext:
-    """What a state needs to run: the execution's own things, and those of this line."""
+    """The context of a state: the execution and this branch."""
 
     history: History
     checkpoints: Checkpoints
@@ -51,17 +51,17 @@ class Visit:
     resumed: bool
 
     def states(self, **more: Any) -> dict[str, Any]:
-        """`$states` in this state."""
+        """Return `$states` in this state."""
         return {"input": self.data, "context": self.line.scope.context, **more}
 
     def evaluate(self, field: str, default: Any, /, **more: Any) -> Any:
-        """A field of the state with its expressions evaluated, or `default` where there is no such field."""
+        """Return a field of the state with its expressions evaluated, or `default` without such a field."""
         if field not in self.state:
             return default
         return evaluate(self.state[field], self.states(**more), self.line.scope.visible(), field)
 
     def finish(self, output: Any, following: str | None, /, **more: Any) -> Transition:
-        """Output and Assign see the same variables: what is assigned holds from the next state on."""
+        """Evaluate Output and Assign with the same variables: assignments apply from the next state on."""
         assigned = self.evaluate("Assign", {}, **more)
         return Transition(self.evaluate("Output", output, **more), following, assigned)
 
@@ -70,17 +70,17 @@ Runner = Callable[[Visit], Transition]
 
 
 def run_machine(machine: Machine, data: Any, line: StateContext, runners: Mapping[str, Runner]) -> Any:
-    """Run from StartAt, or from where the line stopped when the execution ended; returns the output.
+    """Run from StartAt, or from where the branch stopped when the execution ended; return the output.
 
-    Raises StateError when a state fails and nothing catches it, BranchStopped, ExecutionTimedOut.
+    Raises StateError if a state fails without a catcher, BranchStopped, ExecutionTimedOut.
     """
     name: str | None = machine["StartAt"]
-    known = line.checkpoints.get(line.scope.path)
-    resumed = known is not None
-    if known is not None:
-        line.scope.variables.update(known.variables)
-        name, data = known.state, known.data
-        if known.done:
+    checkpoint = line.checkpoints.get(line.scope.path)
+    resumed = checkpoint is not None
+    if checkpoint is not None:
+        line.scope.variables.update(checkpoint.variables)
+        name, data = checkpoint.state, checkpoint.data
+        if checkpoint.done:
             return data
     while name is not None:
         line.branch.check()
@@ -113,6 +113,6 @@ def check_size(value: Any, name: str) -> None:
 
 
 def time_text(at: float) -> str:
-    """Epoch seconds as the context object shows a time: ISO 8601 in UTC, with milliseconds."""
+    """Format epoch seconds as in the context object: ISO 8601 in UTC, with milliseconds."""
     moment = datetime.datetime.fromtimestamp(at, datetime.UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"

@@ -11,7 +11,7 @@ from local.aws.states.interpreter import Transition, Visit
 def with_retries(
     visit: Visit, attempt: Callable[[Visit], Transition], failed: Callable[[StateError], None]
 ) -> Transition:
-    """Run `attempt` as often as its retriers allow, then let a catcher take the error, or raise it.
+    """Run `attempt` as often as its retriers allow, then let a catcher handle the error, or raise it.
 
     `failed` is called with every failure, for the history.
     """

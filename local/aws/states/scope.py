@@ -1,4 +1,4 @@
-"""What a line of an execution knows: its variables, the context object, and how far it has come."""
+"""The state of a branch: its variables, the context object, and its progress."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +8,7 @@ Path = tuple[str | int, ...]
 
 @dataclass
 class Checkpoint:
-    """The next state of a line, with what it would enter it with; or its output, when the line is done."""
+    """The next state of a branch with its input, or the output of a finished branch."""
 
     state: str
     data: Any
@@ -17,7 +17,7 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """How far every line of an execution has come, by its path: what a redrive starts from."""
+    """The progress of each branch of an execution, by its path; a redrive continues from it."""
 
     def __init__(self) -> None:
         self._by_path: dict[Path, Checkpoint] = {}
@@ -29,17 +29,15 @@ class Checkpoints:
         return self._by_path.get(path)
 
     def forget_below(self, path: Path) -> None:
-        """A Map or Parallel starts afresh: what its lines did before does not count."""
-        below = [
-            known for known in list(self._by_path) if len(known) > len(path) and known[: len(path)] == path
-        ]
-        for known in below:
-            self._by_path.pop(known, None)
+        """Forget the progress of the branches of a Map or Parallel that starts again."""
+        below = [each for each in list(self._by_path) if len(each) > len(path) and each[: len(path)] == path]
+        for each in below:
+            self._by_path.pop(each, None)
 
 
 @dataclass
 class Scope:
-    """Variables are read from the outer scopes too, and assigned in this one."""
+    """Variables are also read from outer scopes, and assigned in this one."""
 
     path: Path
     context: dict[str, Any]

@@ -1,4 +1,4 @@
-"""The operations of the Step Functions API that concern executions."""
+"""The operations of the Step Functions API for executions."""
 
 import json
 from collections.abc import Callable
@@ -14,13 +14,15 @@ from local.aws.states.executions import ApiError, MachineExecutions
 
 
 class StepFunctions:
-    """A layer of the gateway: executions are answered here, state machines by moto."""
+    """A layer of the gateway: executions are handled here, state machines by moto."""
 
     def __init__(self, executions: MachineExecutions) -> None:
         self._executions = executions
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "StartExecution": self._start,
-            "DescribeExecution": lambda given: description(self._executions.get(given["executionArn"])),
+            "DescribeExecution": lambda parameters: description(
+                self._executions.get(parameters["executionArn"])
+            ),
             "DescribeStateMachineForExecution": self._machine_of,
             "ListExecutions": self._list,
             "StopExecution": self._stop,
@@ -49,51 +51,51 @@ class StepFunctions:
             200, json.dumps(answer).encode(), [("Content-Type", "application/x-amz-json-1.0")]
         )
 
-    def _start(self, given: dict[str, Any]) -> dict[str, Any]:
+    def _start(self, parameters: dict[str, Any]) -> dict[str, Any]:
         execution = self._executions.start(
-            given["stateMachineArn"], given.get("name"), given.get("input", "{}")
+            parameters["stateMachineArn"], parameters.get("name"), parameters.get("input", "{}")
         )
         return {"executionArn": execution.arn, "startDate": execution.start_date}
 
-    def _stop(self, given: dict[str, Any]) -> dict[str, Any]:
-        execution = self._executions.get(given["executionArn"])
-        execution.stop(given.get("error"), given.get("cause"))
+    def _stop(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        execution = self._executions.get(parameters["executionArn"])
+        execution.stop(parameters.get("error"), parameters.get("cause"))
         return {"stopDate": execution.stop_date}
 
-    def _redrive(self, given: dict[str, Any]) -> dict[str, Any]:
-        execution = self._executions.get(given["executionArn"])
+    def _redrive(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        execution = self._executions.get(parameters["executionArn"])
         if not execution.redrive():
             raise ApiError(
                 "ExecutionNotRedrivable", f"Execution is {execution.status} and cannot be redriven"
             )
         return {"redriveDate": execution.redrive_date}
 
-    def _list(self, given: dict[str, Any]) -> dict[str, Any]:
-        machine, status = given.get("stateMachineArn"), given.get("statusFilter")
-        found = [
+    def _list(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        machine, status = parameters.get("stateMachineArn"), parameters.get("statusFilter")
+        executions = [
             execution
             for execution in self._executions.all()
             if machine in (None, execution.machine.arn) and status in (None, execution.status)
         ]
-        start, size = int(given.get("nextToken") or 0), int(given.get("maxResults") or 100)
+        start, size = int(parameters.get("nextToken") or 0), int(parameters.get("maxResults") or 100)
         names = ("executionArn", "stateMachineArn", "name", "status", "startDate", "stopDate", "redriveCount")
         page = [
             {key: value for key, value in description(execution).items() if key in names}
-            for execution in found[start : start + size]
+            for execution in executions[start : start + size]
         ]
-        more = {"nextToken": str(start + size)} if start + size < len(found) else {}
+        more = {"nextToken": str(start + size)} if start + size < len(executions) else {}
         return {"executions": page, **more}
 
-    def _history(self, given: dict[str, Any]) -> dict[str, Any]:
-        events = self._executions.get(given["executionArn"]).history.events()
-        if given.get("reverseOrder"):
+    def _history(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        events = self._executions.get(parameters["executionArn"]).history.events()
+        if parameters.get("reverseOrder"):
             events.reverse()
-        start, size = int(given.get("nextToken") or 0), int(given.get("maxResults") or 1000)
+        start, size = int(parameters.get("nextToken") or 0), int(parameters.get("maxResults") or 1000)
         more = {"nextToken": str(start + size)} if start + size < len(events) else {}
         return {"events": events[start : start + size], **more}
 
-    def _machine_of(self, given: dict[str, Any]) -> dict[str, Any]:
-        execution = self._executions.get(given["executionArn"])
+    def _machine_of(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        execution = self._executions.get(parameters["executionArn"])
         machine = execution.machine
         return {
             "stateMachineArn": machine.arn,
@@ -105,7 +107,7 @@ class StepFunctions:
 
 
 def description(execution: MachineExecution) -> dict[str, Any]:
-    """What DescribeExecution gives; fields without a value are left out."""
+    """Return the response of DescribeExecution; fields without a value are omitted."""
     redrivable = execution.status not in (RUNNING, "SUCCEEDED")
     fields = {
         "executionArn": execution.arn,

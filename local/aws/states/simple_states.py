@@ -1,4 +1,4 @@
-"""The states that call nothing: Pass, Wait, Choice, Succeed and Fail."""
+"""States without a call: Pass, Wait, Choice, Succeed and Fail."""
 
 import datetime
 from typing import Any
@@ -39,7 +39,7 @@ def _seconds(value: Any) -> float:
 
 
 def run_choice(visit: Visit) -> Transition:
-    """The first rule that holds, with its own Assign and Output; otherwise Default, with the state's."""
+    """Take the first rule that holds, with its Assign and Output; else Default, with the state's."""
     variables = visit.line.scope.visible()
     for rule in visit.state["Choices"]:
         holds = evaluate(rule["Condition"], visit.states(), variables, "Condition")

@@ -1,4 +1,4 @@
-"""Task states: a Lambda function, or an operation of an AWS service, called under the machine's role."""
+"""Task states: call a Lambda function or an operation of an AWS service with the machine's role."""
 
 import json
 from typing import Any
@@ -60,7 +60,7 @@ def _attempt_service(visit: Visit) -> Transition:
 
 
 def _call(visit: Visit, arguments: Any, seconds: int | None) -> Any:
-    """The call runs in a thread of its own: a stop or a time-out does not wait for it, as in AWS."""
+    """Run the call in its own thread: a stop or a timeout does not wait for it, as in AWS."""
     check_size(arguments, visit.name)
     resource = visit.state["Resource"]
     future = in_thread("state-machine-task", lambda: visit.line.call(resource, arguments))

@@ -11,7 +11,7 @@ _REFERENCE = re.compile(r"\{\{resolve:(ssm|ssm-secure|secretsmanager):([^{}]+)\}
 
 
 def resolve_dynamic_references(node: Any, clients: Clients) -> Any:
-    """`node` with every reference replaced by what the service holds now."""
+    """Return `node` with every reference replaced by its current value."""
     if isinstance(node, str):
         return _REFERENCE.sub(lambda match: _read(match.group(1), match.group(2), clients), node)
     if isinstance(node, list):
@@ -29,10 +29,10 @@ def _read(service: str, reference: str, clients: Clients) -> str:
 
 
 def _secret(reference: str, clients: Clients) -> str:
-    """`name-or-arn:SecretString:key`; an ARN has colons of its own."""
-    name, found, rest = reference.partition(":SecretString")
+    """Resolve `name-or-arn:SecretString:key`; an ARN contains colons too."""
+    name, separator, rest = reference.partition(":SecretString")
     text = str(clients.admin("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
-    key = rest.strip(":").split(":")[0] if found else ""
+    key = rest.strip(":").split(":")[0] if separator else ""
     if not key:
         return text
     value = json.loads(text).get(key)

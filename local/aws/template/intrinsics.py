@@ -1,4 +1,4 @@
-"""The intrinsic functions of CloudFormation, evaluated against an object that resolves references."""
+"""The intrinsic functions of CloudFormation, evaluated with an object that resolves references."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ _NO_VALUE = object()
 
 
 class References(Protocol):
-    """What the functions need to know about the template around them."""
+    """The references and mappings that the functions use."""
 
     def ref(self, name: str) -> Any: ...
 
@@ -25,7 +25,7 @@ class References(Protocol):
 
 
 class Evaluator:
-    """Resolves a piece of a template to plain values. Raises TemplateError where CloudFormation would."""
+    """Resolves a part of a template to plain values. Raises TemplateError as CloudFormation would."""
 
     def __init__(self, references: References) -> None:
         self._references = references
@@ -48,12 +48,12 @@ class Evaluator:
         }
 
     def value(self, node: Any) -> Any:
-        """`node` with every function in it replaced; AWS::NoValue removes its property or list item."""
+        """Return `node` with its functions evaluated; AWS::NoValue removes its property or list item."""
         resolved = self._value(node)
         return None if resolved is _NO_VALUE else resolved
 
     def truth(self, node: Any) -> bool:
-        """A condition, or a function that gives one."""
+        """Return the value of a condition, or of a function that returns one."""
         if isinstance(node, dict) and set(node) == {"Condition"}:
             return self._references.condition(str(node["Condition"]))
         result = self.value(node)
@@ -124,5 +124,5 @@ class Evaluator:
 
 
 def _plain(value: Any) -> str:
-    """How CloudFormation writes a value into a string."""
+    """Return a value as CloudFormation writes it into a string."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -13,27 +13,27 @@ Value = str | list[str]
 
 def resolve_parameters(
     declared: Mapping[str, Mapping[str, Any]],
-    given: Mapping[str, str],
+    values: Mapping[str, str],
     read_ssm: Callable[[str], str],
 ) -> dict[str, Value]:
-    """The value of each declared parameter: what was given, or its default.
+    """Return the value of each declared parameter: the given one or its default.
 
     `read_ssm` serves parameters of type `AWS::SSM::Parameter::Value<…>`. Raises TemplateError for an unknown
-    name, a missing value, and a value that AllowedValues, AllowedPattern, or a minimum or maximum refuses.
+    name, a missing value, and a value that AllowedValues, AllowedPattern, a minimum or a maximum rejects.
     """
-    unknown = sorted(set(given) - set(declared))
+    unknown = sorted(set(values) - set(declared))
     if unknown:
         raise TemplateError(f"Parameters: [{', '.join(unknown)}] do not exist in the template")
-    missing = sorted(name for name, spec in declared.items() if name not in given and "Default" not in spec)
+    missing = sorted(name for name, spec in declared.items() if name not in values and "Default" not in spec)
     if missing:
         raise TemplateError(f"Parameters: [{', '.join(missing)}] must have values")
-    return {name: _resolve(name, spec, given, read_ssm) for name, spec in declared.items()}
+    return {name: _resolve(name, spec, values, read_ssm) for name, spec in declared.items()}
 
 
 def _resolve(
-    name: str, spec: Mapping[str, Any], given: Mapping[str, str], read_ssm: Callable[[str], str]
+    name: str, spec: Mapping[str, Any], values: Mapping[str, str], read_ssm: Callable[[str], str]
 ) -> Value:
-    text = _text(given.get(name, spec.get("Default", "")))
+    text = _text(values.get(name, spec.get("Default", "")))
     kind = str(spec.get("Type", "String"))
     if kind == "CommaDelimitedList" or kind.startswith("List<"):
         items = [item.strip() for item in text.split(",")] if text else []

@@ -1,4 +1,4 @@
-"""SAM to CloudFormation, offline: local folders and files become `s3://local/<logical id>`, and are kept."""
+"""Translates SAM to CloudFormation offline: local folders and files become `s3://local/<logical id>`."""
 
 import copy
 import json
@@ -17,13 +17,13 @@ from local.aws.errors import TemplateError
 
 LOCAL_BUCKET = "local"
 
-# Which property of which SAM resource points to something beside the template, and where Globals keep it.
+# Properties of SAM resources that refer to local files, and their section in Globals.
 _SAM_ARTIFACTS = {
     "AWS::Serverless::Function": ("CodeUri", "Function"),
     "AWS::Serverless::LayerVersion": ("ContentUri", "LayerVersion"),
     "AWS::Serverless::StateMachine": ("DefinitionUri", "StateMachine"),
 }
-# The same for plain CloudFormation, as `aws cloudformation package` would upload it.
+# The same for plain CloudFormation, as `aws cloudformation package` uploads them.
 _CLOUDFORMATION_ARTIFACTS = {
     "AWS::Lambda::Function": "Code",
     "AWS::Lambda::LayerVersion": "Content",
@@ -44,13 +44,13 @@ def translate(
 ) -> Translated:
     """Translate a SAM template file; `managed_policies` maps the names of AWS managed policies to their ARNs.
 
-    Raises TemplateError with SAM's own words when the template is invalid, or a local path does not exist.
+    Raises TemplateError with SAM's own message if the template is invalid or a local path does not exist.
     """
     source = yaml_parse(template_path.read_text(encoding="utf-8"))
     artifacts = _take_artifacts(source, template_path.resolve().parent)
     session = boto3.Session(region_name=region, aws_access_key_id="local", aws_secret_access_key="local")  # noqa: S106
     translator = Translator(managed_policies, Parser(), boto_session=session)
-    # The translator counts what it does, and warns if the counts are not read.
+    # The translator collects metrics and warns if they are not read.
     logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
     try:
         template = translator.translate(copy.deepcopy(source), parameters)

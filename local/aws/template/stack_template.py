@@ -1,4 +1,4 @@
-"""A translated template deployed: parameters, conditions, then each resource after those it refers to."""
+"""Deploys a translated template: parameters, conditions, then each resource after those it refers to."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.aws.errors import DeploymentError, LocalStackError, TemplateError, UnsupportedResourceError
 from local.aws.resources import compute, http_apis, identity, messaging, observability, storage, workflows
-from local.aws.resources.registry import CreatedResource, Properties, ResourceRequest, create, supported_types
+from local.aws.resources.registry import (
+    CreatedResource,
+    Properties,
+    ResourceRequest,
+    create,
+    supported_types,
+    update,
+)
 from local.aws.resources.stack_context import StackContext
 from local.aws.template.dynamic_references import resolve_dynamic_references
 from local.aws.template.intrinsics import Evaluator
@@ -17,7 +24,7 @@ _MODULES = (compute, http_apis, identity, messaging, observability, storage, wor
 
 
 class StackTemplate:
-    """Knows what every `Ref`, `Fn::GetAtt` and condition of one template stands for."""
+    """The values of every `Ref`, `Fn::GetAtt` and condition of one template."""
 
     def __init__(
         self, template: Mapping[str, Any], parameters: Mapping[str, str], stack_context: StackContext
@@ -34,10 +41,11 @@ class StackTemplate:
         self._evaluator = Evaluator(self)
         self._check_rules(template.get("Rules", {}))
         self._created: dict[str, CreatedResource] = {}
+        self._before: Mapping[str, CreatedResource] = {}
         self._pending: list[str] = []
 
     def deploy(self) -> dict[str, str]:
-        """Create every resource whose condition holds; gives the outputs."""
+        """Create every resource whose condition holds; return the outputs."""
         for logical_id, resource in self._resources.items():
             if self._wanted(resource):
                 self._create(logical_id)
@@ -47,9 +55,17 @@ class StackTemplate:
             if self._wanted(output)
         }
 
+    def update(self, before: "StackTemplate") -> dict[str, str]:
+        """Update the resources of an earlier template and create new ones; return the outputs.
+
+        Only functions, layers, aliases and state machines are changed; none is deleted.
+        """
+        self._before = before._created
+        return self.deploy()
+
     @property
     def physical_ids(self) -> dict[str, str]:
-        """What `Ref` gives for each resource that was created."""
+        """Return the `Ref` value of each created resource."""
         return {logical_id: created.ref for logical_id, created in self._created.items()}
 
     def types(self) -> dict[str, str]:
@@ -112,7 +128,9 @@ class StackTemplate:
                 self._create(other)
         properties = Properties(self._plain(resource.get("Properties", {})))
         try:
-            return create(ResourceRequest(logical_id, resource["Type"], properties, self._stack_context))
+            request = ResourceRequest(logical_id, resource["Type"], properties, self._stack_context)
+            before = self._before.get(logical_id)
+            return create(request) if before is None else update(request, before)
         except (UnsupportedResourceError, TemplateError):
             raise
         except (ClientError, BotoCoreError, LocalStackError, KeyError, ValueError) as error:
@@ -122,11 +140,11 @@ class StackTemplate:
         return resolve_dynamic_references(self._evaluator.value(node), self._stack_context.clients)
 
     def _refuse_unsupported(self) -> None:
-        known = supported_types()
+        supported = supported_types()
         missing = [
             f"{logical_id} ({resource['Type']})"
             for logical_id, resource in self._resources.items()
-            if resource["Type"] not in known
+            if resource["Type"] not in supported
         ]
         if missing:
             raise UnsupportedResourceError(f"cannot be created here: {', '.join(missing)}")

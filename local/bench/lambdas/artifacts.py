@@ -1,12 +1,10 @@
-"""What a function finds in Lambda, laid out on this machine.
+"""The files that a function has in Lambda, laid out on this machine.
 
-``layer``: the packages of the layer that ``sam build`` made, byte code and all; ``models``: what else it
-holds. It is built for arm64; on another machine its native libraries are replaced by those of the same
-versions for this one (wheels, not compiled here), and nothing else is touched.
-``runtime``: what Lambda's own image brings, its runtime client and boto3, in the versions that are pinned
-here and with byte code, as in the image.
-``bare``: what the bare handler brings in its own package, in the versions that are pinned here and with byte
-code as well. Ours do not see it.
+``layer``: the packages of the layer that ``sam build`` made, with byte code; ``models``: its other files. It
+is built for arm64; on another machine its native libraries are replaced by those of the same versions for
+this one (wheels, not compiled here), and nothing else is touched. ``runtime``: the content of Lambda's image
+(its runtime client and boto3), in the versions pinned here and with byte code, as in the image. ``bare``: the
+package of the bare handler, in the versions pinned here and also with byte code. Our functions do not see it.
 
 All three are made read-only. A function's process writes no byte code either, as it could not in Lambda.
 """
@@ -46,21 +44,21 @@ class Artifacts:
 def prepare(folder: Path) -> Artifacts:
     """Builds, checks what was built, and lays it out below ``folder``. Raises ``BuildError``."""
     build(quiet=True)
-    found = list(problems())
-    if found:
-        raise BuildError("; ".join(found))
+    reported = list(problems())
+    if reported:
+        raise BuildError("; ".join(reported))
     python = python313_folder() / "python3.13"
-    made = Artifacts(python, BUILT, folder / "layer", folder / "runtime", folder / "bare")
-    for place in (made.layer, made.runtime, made.bare):
+    artifacts = Artifacts(python, BUILT, folder / "layer", folder / "runtime", folder / "bare")
+    for place in (artifacts.layer, artifacts.runtime, artifacts.bare):
         _remove(place)
-    shutil.copytree(LAYER, made.layer)
-    _use_native_parts_of_this_machine(python, made.layer)
-    for packages, place in ((RUNTIME_PACKAGES, made.runtime), (BARE_PACKAGES, made.bare)):
+    shutil.copytree(LAYER, artifacts.layer)
+    _use_native_parts_of_this_machine(python, artifacts.layer)
+    for packages, place in ((RUNTIME_PACKAGES, artifacts.runtime), (BARE_PACKAGES, artifacts.bare)):
         _install(python, _pins("requirements/local.txt", packages), place)
         subprocess.run([python, *BYTE_CODE, place], check=True)
-    for place in (made.layer, made.runtime, made.bare):
+    for place in (artifacts.layer, artifacts.runtime, artifacts.bare):
         _make_read_only(place)
-    return made
+    return artifacts
 
 
 def _use_native_parts_of_this_machine(python: Path, layer: Path) -> None:
@@ -89,8 +87,8 @@ def _pins(file: str, names: Iterable[str] = ()) -> list[str]:
     """The pins of a file; those of some packages if ``names`` are given."""
     lines = [line.partition(" ;")[0] for line in (ROOT / file).read_text().splitlines()]
     pins = [line for line in lines if line and not line.startswith("#")]
-    wanted = set(names)
-    return [pin for pin in pins if not wanted or pin.partition("==")[0] in wanted]
+    chosen = set(names)
+    return [pin for pin in pins if not chosen or pin.partition("==")[0] in chosen]
 
 
 def _make_read_only(place: Path) -> None:

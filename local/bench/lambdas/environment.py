@@ -1,4 +1,4 @@
-"""What the functions meet when they are measured: one pipeline of one job, and nothing else going on."""
+"""The environment in which functions are measured: one pipeline of one job, and no other load."""
 
 from __future__ import annotations
 
@@ -19,17 +19,23 @@ from local.aws.runtime.environment import function_environment
 from local.aws.settings import Settings
 from local.bench.lambdas.artifacts import Artifacts
 from local.bench.lambdas.process import FunctionProcess
-from local.bench.lambdas.recording_proxy import Call, RecordingProxy, aws_call, http_call, only_noted
+from local.bench.lambdas.recording_proxy import (
+    Call,
+    RecordingProxy,
+    accept_start_execution,
+    aws_call,
+    http_call,
+)
 from local.bench.service import Json, MeasuredService, serving
 from local.celonis import world
 
 BARE = Path(__file__).with_name("bare")
 LONG = 86_400.0
-"""Seconds: a job that only ends when the measurement ends it."""
+"""Duration in seconds of a job that only the measurement ends."""
 MAX_WAIT = 60.0
-"""Seconds that an event seems to come from the future: on a slow machine too, the whole way is measured, not
-the short one of a trigger that has run out of time."""
-SELDOM = {"poll": {"floor": 600}}
+"""Seconds by which the time of an event lies in the future, so that also on a slow machine the full path of a
+trigger is measured and not the one that is used when little time is left."""
+RARE_POLLS = {"poll": {"floor": 600}}
 """The poll interval is so long that the state machine does nothing during another measurement."""
 SIGN_IN = "/oauth2/token"
 WEBHOOK = Route("POST", "/webhooks/{source}", "Trigger", iam=False)
@@ -37,7 +43,7 @@ WEBHOOK = Route("POST", "/webhooks/{source}", "Trigger", iam=False)
 
 @dataclass
 class LambdaEnvironment:
-    """``aws`` and ``celonis``: taps on the way to both. Step Functions notes starts and starts nothing."""
+    """``aws`` and ``celonis``: recording proxies in front of both. Executions are recorded, not started."""
 
     service: MeasuredService
     artifacts: Artifacts
@@ -47,7 +53,7 @@ class LambdaEnvironment:
 
     def __post_init__(self) -> None:
         self.job = self.service.job(LONG)
-        self.pipeline = self.service.pipeline(self.job, **SELDOM)
+        self.pipeline = self.service.pipeline(self.job, **RARE_POLLS)
         self.source = self.service.source(self.pipeline)
 
     def ours(self, function: str, *, tapped: bool = False) -> FunctionProcess:
@@ -62,7 +68,7 @@ class LambdaEnvironment:
         return FunctionProcess(self.artifacts.python, BARE, environment)
 
     def webhook(self, number: int | None = None) -> Json:
-        """The trigger's event of a delivery: a new one, or the one of that number."""
+        """Return the trigger's event of a delivery: a new one, or the one with this number."""
         body, headers = self.service.delivery(next(self.deliveries) if number is None else number)
         request = HttpRequest("POST", f"/webhooks/{self.source}", list(headers.items()), body)
         stack = self.service.stack
@@ -73,12 +79,12 @@ class LambdaEnvironment:
         return to_event(arrival)
 
     def make_idle(self) -> None:
-        """The pipeline and its job are free again, and no delivery is known."""
+        """Release the pipeline and its job, and forget all deliveries."""
         self.service.empty_table()
         self.service.finish(self.job)
 
     def calls(self) -> list[Call]:
-        """What has passed the taps, as the bare handler makes it: AWS first, then Celonis."""
+        """Return the recorded calls as the bare handler makes them: AWS first, then Celonis."""
         token = {"authorization": f"AppKey {world.APP_KEY}", "content-type": "application/json"}
         calls = [http_call(request) for request in self.celonis.taken()]
         celonis = [
@@ -90,10 +96,10 @@ class LambdaEnvironment:
 
     def _environment(self, function: str, code: Path, packages: Path, tapped: bool) -> dict[str, str]:
         stack = self.service.stack
-        (found,) = (each for each in stack.functions if each.logical_id == function)
-        role = stack.client("sts").assume_role(RoleArn=found.role_arn, RoleSessionName="bench")["Credentials"]
+        (match,) = (each for each in stack.functions if each.logical_id == function)
+        role = stack.client("sts").assume_role(RoleArn=match.role_arn, RoleSessionName="bench")["Credentials"]
         variables = function_environment(
-            found,
+            match,
             region=stack.region,
             endpoint_url=self.aws.url if tapped else stack.aws_endpoint_url,
             credentials={
@@ -117,19 +123,19 @@ class LambdaEnvironment:
 
 @contextlib.contextmanager
 def scenario(artifacts: Artifacts) -> Iterator[LambdaEnvironment]:
-    """Everything up; everything gone at the end."""
+    """Start everything; stop everything at the end."""
     with (
         serving(Settings()) as service,
-        RecordingProxy(service.stack.aws_endpoint_url, only_noted) as aws,
+        RecordingProxy(service.stack.aws_endpoint_url, accept_start_execution) as aws,
         RecordingProxy(service.celonis.url) as celonis,
     ):
         yield LambdaEnvironment(service, artifacts, aws, celonis)
 
 
-def first_of_each(calls: list[Call]) -> list[Call]:
-    """The first call of every service. The bare handler has a key for Celonis and needs no sign-in."""
-    found: dict[Any, Call] = {}
+def first_call_per_service(calls: list[Call]) -> list[Call]:
+    """Return the first call of every service. The bare handler has a key for Celonis and needs no sign-in."""
+    first: dict[Any, Call] = {}
     for call in calls:
         if not str(call.get("url")).endswith(SIGN_IN):
-            found.setdefault(call.get("service"), call)
-    return list(found.values())
+            first.setdefault(call.get("service"), call)
+    return list(first.values())

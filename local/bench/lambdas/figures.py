@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from statistics import median
 
 from local.bench.lambdas.artifacts import Artifacts
-from local.bench.lambdas.environment import LambdaEnvironment, first_of_each, scenario
+from local.bench.lambdas.environment import LambdaEnvironment, first_call_per_service, scenario
 from local.bench.lambdas.process import FunctionProcess, Measurement
 from local.bench.lambdas.recording_proxy import Call
-from local.bench.ratios import in_turns, median_ratio
+from local.bench.ratios import measure_pairs, median_ratio
 from local.bench.service import Json
 from local.wait import until
 
@@ -36,7 +36,7 @@ class ColdStarts:
 
 @dataclass(frozen=True)
 class RoundTrips:
-    """The calls of a warm trigger: of a webhook that starts, of one that joins, of one sent again."""
+    """The calls of a warm trigger for a webhook that starts a run, one that joins, and a duplicate."""
 
     first: list[Call]
     start: list[Call]
@@ -46,7 +46,7 @@ class RoundTrips:
 
 @dataclass(frozen=True)
 class LambdaFigures:
-    """``cold``: by function. ``overhead``: seconds of a warm webhook, and of the same calls made bare."""
+    """``cold``: by function. ``overhead``: seconds of a warm webhook, and without this service."""
 
     cold: Mapping[str, ColdStarts]
     trips: RoundTrips
@@ -57,8 +57,8 @@ class LambdaFigures:
 
         ``cold_…_ratio``: wall time from the start of the process to its first answer. The table shows the
         the processor time (user and system), which does not depend on other load of the machine,
-        and excludes waiting. ``memory_trigger_ratio``: the most memory held until the first answer.
-        ``trigger_overhead_ratio``: wall time from the hand-over of the event to the answer.
+        and excludes waiting. ``memory_trigger_ratio``: peak memory until the first answer.
+        ``trigger_overhead_ratio``: wall time from the moment the event is passed in to the answer.
         """
         return {
             "cold_trigger_ratio": round(self.cold["Trigger"].ratio(lambda one: one.wall), 3),
@@ -79,9 +79,9 @@ def measure(artifacts: Artifacts) -> LambdaFigures:
 
 
 def round_trips(environment: LambdaEnvironment) -> RoundTrips:
-    """What really leaves a warm trigger: requests to AWS and to Celonis, as they pass the taps.
+    """Return the requests that a warm trigger really sends to AWS and Celonis, as the proxies record them.
 
-    Warm: an event of the same source was taken before, and its run has ended.
+    Warm: the process handled an event of the same source before, and its run has ended.
     """
     environment.service.connect(environment.celonis.url)
     with environment.ours("Trigger", tapped=True) as process:
@@ -102,7 +102,7 @@ def round_trips(environment: LambdaEnvironment) -> RoundTrips:
 
 
 def cold_trigger(environment: LambdaEnvironment, calls: list[Call]) -> ColdStarts:
-    """A webhook that starts a run, beside a handler that calls the same services once each."""
+    """Measure a webhook that starts a run, compared with a handler that calls the same services once each."""
 
     def ours() -> Measurement:
         environment.make_idle()
@@ -112,13 +112,13 @@ def cold_trigger(environment: LambdaEnvironment, calls: list[Call]) -> ColdStart
     def bare() -> Measurement:
         environment.make_idle()
         with environment.bare("Trigger") as process:
-            return _answered(process.first({"calls": first_of_each(calls)}), statusCode=202)
+            return _answered(process.first({"calls": first_call_per_service(calls)}), statusCode=202)
 
-    return ColdStarts(in_turns(ours, bare, COLD_PAIRS))
+    return ColdStarts(measure_pairs(ours, bare, COLD_PAIRS))
 
 
 def cold_check(environment: LambdaEnvironment) -> ColdStarts:
-    """A poll of a running job, compared with a handler that calls the same services once each."""
+    """Measure a poll of a running job, compared with a handler that calls the same services once each."""
     event = {"run_id": _run_in_progress(environment), "step": STEP}
     environment.service.connect(environment.celonis.url)
     with environment.ours("CheckStep", tapped=True) as process:
@@ -131,16 +131,16 @@ def cold_check(environment: LambdaEnvironment) -> ColdStarts:
         with start("CheckStep") as process:
             return process.first(what)
 
-    only = {"calls": first_of_each(calls)}
+    only = {"calls": first_call_per_service(calls)}
 
     def ours() -> Measurement:
         return _answered(measured(environment.ours, event), status="RUNNING")
 
-    return ColdStarts(in_turns(ours, lambda: measured(environment.bare, only), COLD_PAIRS))
+    return ColdStarts(measure_pairs(ours, lambda: measured(environment.bare, only), COLD_PAIRS))
 
 
 def overhead(environment: LambdaEnvironment, calls: list[Call]) -> list[tuple[float, float]]:
-    """Seconds of a warm webhook that starts a run, and of the very same calls with nothing around them."""
+    """Return the seconds of a warm webhook that starts a run, and of the same calls without this service."""
     with environment.ours("Trigger") as trigger, environment.bare("Trigger") as bare:
 
         def ours() -> float:
@@ -151,12 +151,12 @@ def overhead(environment: LambdaEnvironment, calls: list[Call]) -> list[tuple[fl
             environment.make_idle()
             return bare.ask({"calls": calls})[1]
 
-        return in_turns(ours, theirs, WARM_UP + WARM_PAIRS)[WARM_UP:]
+        return measure_pairs(ours, theirs, WARM_UP + WARM_PAIRS)[WARM_UP:]
 
 
-def _answered(measured: Measurement, **wanted: object) -> Measurement:
-    """The measurement of one that did its work: a refusal would come sooner. Raises ``RuntimeError``."""
-    if any(measured.answer.get(name) != value for name, value in wanted.items()):
+def _answered(measured: Measurement, **expected: object) -> Measurement:
+    """Return the measurement if its answer is as expected, else raise ``RuntimeError``."""
+    if any(measured.answer.get(name) != value for name, value in expected.items()):
         raise RuntimeError(f"the function answered {measured.answer}")
     return measured
 
@@ -168,7 +168,7 @@ def _warm_up(environment: LambdaEnvironment, process: FunctionProcess) -> None:
 
 
 def _run_in_progress(environment: LambdaEnvironment) -> str:
-    """A run of the real state machine, after it has started its job and before it polls it."""
+    """Return a run of the real state machine that has started its job and has not polled it yet."""
     environment.make_idle()
     stack = environment.service.stack
     run_id = "a-run-under-way"

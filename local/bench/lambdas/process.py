@@ -1,7 +1,7 @@
 """One process of a function under Lambda's own runtime client, fed event by event and measured.
 
-What is measured: the wall time from its start (or from the moment an event is passed in) to the answer, the
-processor time that it used until then, and the most memory that it held.
+Measured are the wall time from its start (or from the moment an event is passed in) to the answer, the
+processor time used until then, and the peak memory.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import queue
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ ANSWER_SECONDS = 60.0
 
 
 class NoAnswer(Exception):
-    """The function failed, or did not answer in time; its output says why."""
+    """The function failed or did not answer in time; its output shows the reason."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Measurement:
 
 
 class FunctionProcess:
-    """A process for a ``with`` block. ``environment`` as in Lambda, but for the runtime API."""
+    """A process for a ``with`` block. ``environment``: as in Lambda, without the runtime API."""
 
     def __init__(self, python: Path, code: Path, environment: Mapping[str, str]) -> None:
         self._events: queue.Queue[bytes | None] = queue.Queue()
@@ -49,12 +50,13 @@ class FunctionProcess:
         self._api.start()
         address = self._api.url.removeprefix("http://")
         self._began = time.perf_counter()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process; a pipe would be full soon
         self._process = subprocess.Popen(
             [python, "-m", "awslambdaric", "app.handler"],
             cwd=code,
             env={**environment, "AWS_LAMBDA_RUNTIME_API": address},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=self._log,
             stderr=subprocess.STDOUT,
         )
 
@@ -66,15 +68,14 @@ class FunctionProcess:
     ) -> None:
         self._process.kill()
         self._process.wait()
-        if self._process.stdout:
-            self._process.stdout.close()
+        self._log.close()
         self._events.put(None)
         self._api.stop()
 
     def first(self, event: Mapping[str, Any]) -> Measurement:
-        """The first event, measured from the start of the process; the process ends with it."""
+        """Measure the first event from the start of the process, which ends after it."""
         answer, at = self._ask(event)
-        memory = _most_memory(self._process.pid)
+        memory = _peak_memory(self._process.pid)
         self._process.kill()
         _, _, used = os.wait4(self._process.pid, 0)
         self._process.returncode = -9
@@ -83,7 +84,7 @@ class FunctionProcess:
         )
 
     def ask(self, event: Mapping[str, Any]) -> tuple[Any, float]:
-        """One more event: the answer, and the seconds from the hand-over to it."""
+        """Pass in one more event; return the answer and the seconds until it came."""
         began = time.perf_counter()
         answer, at = self._ask(event)
         return answer, at - began
@@ -100,7 +101,9 @@ class FunctionProcess:
 
     def _output(self) -> str:
         self._process.kill()
-        return self._process.stdout.read().decode() if self._process.stdout else ""
+        self._process.wait()
+        self._log.seek(0)
+        return self._log.read().decode()
 
     def _serve(self, request: HttpRequest) -> HttpResponse:
         if request.path != _NEXT:
@@ -119,8 +122,8 @@ class FunctionProcess:
         return HttpResponse(200, event, list(headers.items()))
 
 
-def _most_memory(pid: int) -> int:
-    """The peak of the process itself; ``wait4`` also counts the parent's memory at the fork."""
+def _peak_memory(pid: int) -> int:
+    """Return the peak memory of the process itself; ``wait4`` also counts the parent's memory at the fork."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

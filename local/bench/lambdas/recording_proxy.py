@@ -1,4 +1,4 @@
-"""A tap on the wire: passes requests on, and keeps what passed, to count it or to send it again."""
+"""A recording proxy: forwards requests and stores them, to count or repeat them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Answering = Callable[[HttpRequest], HttpResponse | None]
 
 
 class RecordingProxy:
-    """Serves in a ``with`` block at ``url`` and passes on to ``target``.
+    """Serves at ``url`` in a ``with`` block and forwards to ``target``.
 
-    ``own``: answers some requests itself, and None for all others.
+    ``own``: answers a request itself, or returns None to forward it.
     """
 
     def __init__(self, target: str, own: Answering = lambda _: None) -> None:
@@ -43,7 +43,7 @@ class RecordingProxy:
         self._server.stop()
 
     def taken(self) -> list[HttpRequest]:
-        """What has passed since it was last asked for."""
+        """Return the requests recorded since the last call."""
         passed, self._passed = self._passed, []
         return passed
 
@@ -67,8 +67,8 @@ class RecordingProxy:
         return HttpResponse(answer.status_code, answer.content, kept)
 
 
-def only_noted(request: HttpRequest) -> HttpResponse | None:
-    """Step Functions that starts nothing: what is measured ends with the hand-over."""
+def accept_start_execution(request: HttpRequest) -> HttpResponse | None:
+    """Answer StartExecution without starting anything: the measurement ends with this call."""
     if not (request.header("X-Amz-Target") or "").endswith(".StartExecution"):
         return None
     answer = {
@@ -79,13 +79,13 @@ def only_noted(request: HttpRequest) -> HttpResponse | None:
 
 
 def aws_call(request: HttpRequest) -> Call:
-    """A request as boto3 is asked for it: service, operation, parameters; boto3 makes a new token itself."""
+    """Return a request as arguments of boto3: service, operation, parameters; boto3 adds a new token."""
     call = parse_call(request)
     service = "stepfunctions" if call.service == "states" else call.service
-    given = {name: value for name, value in call.parameters.items() if name != "ClientRequestToken"}
-    return {"service": service, "operation": xform_name(call.operation), "parameters": given}
+    parameters = {name: value for name, value in call.parameters.items() if name != "ClientRequestToken"}
+    return {"service": service, "operation": xform_name(call.operation), "parameters": parameters}
 
 
 def http_call(request: HttpRequest) -> Call:
-    """A request as ``requests`` is asked for it; who signs it is not part of it."""
+    """Return a request as the arguments of ``requests``, without its credentials."""
     return {"method": request.method, "target": request.target, "body": request.body.decode()}

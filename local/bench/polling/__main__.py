@@ -40,14 +40,14 @@ GOALS = {
 def main() -> None:
     ordinary, steady = line(ORDINARY, JOBS), line(STEADY, JOBS)
     fresh = unknown()
-    found = figures(ordinary, steady, fresh)
+    measured = figures(ordinary, steady, fresh)
     others = [line(family) for family in (WILD, GROWING, *OTHERS)]
-    print("\n".join([*table([steady, ordinary, *others], fresh), "", *goals(found)]))
-    print(json.dumps(found))
+    print("\n".join([*table([steady, ordinary, *others], fresh), "", *goals(measured)]))
+    print(json.dumps(measured))
 
 
 def table(lines: list[FamilyFigures], fresh: PollAverages) -> Iterator[str]:
-    """Mean requests and lateness: of the schedule by family, then of the peers."""
+    """Mean number of requests and mean delay: of the schedule by family, then of its peers."""
     yield f"{'Jobs of 1 min to 8 h, 20 runs known':<50}  requests  early  lateness  over limit"
     for entry in lines:
         yield _row(entry.family, entry.averages) + f"{entry.ratio:11.2f} ×" + _failures(entry)
@@ -55,8 +55,8 @@ def table(lines: list[FamilyFigures], fresh: PollAverages) -> Iterator[str]:
     yield "No run known"
     yield f"  {'1 min to 8 h':<48}{fresh.polls:10.1f}{fresh.late:17.2%}"
     for name, low, high in (("10 s to 1 h", 10.0, HOUR), ("10 min to 48 h", HOUR / 6, 48 * HOUR)):
-        found = unknown(low, high, 25)
-        yield f"  {name:<48}{found.polls:10.1f}{found.late:17.2%}"
+        result = unknown(low, high, 25)
+        yield f"  {name:<48}{result.polls:10.1f}{result.late:17.2%}"
     yield ""
     yield "First run, executions in the list of Celonis only"
     lists = (
@@ -69,11 +69,11 @@ def table(lines: list[FamilyFigures], fresh: PollAverages) -> Iterator[str]:
         ("20 executions, which took a fifth as long", 20, 0.2),
     )
     for name, listed, factor in lists:
-        found = first(listed, factor, FEWER_JOBS)
-        yield f"  {name:<48}{found.polls:10.1f}{found.late:17.2%}"
+        result = first(listed, factor, FEWER_JOBS)
+        yield f"  {name:<48}{result.polls:10.1f}{result.late:17.2%}"
     for family in (STEADY, WILD, GROWING, *OTHERS):
-        found = first_averages(family, spread(FEWER_JOBS))
-        yield f"  20 executions, {family.name[:33]:<33}{found.polls:10.1f}{found.late:17.2%}"
+        result = first_averages(family, spread(FEWER_JOBS))
+        yield f"  20 executions, {family.name[:33]:<33}{result.polls:10.1f}{result.late:17.2%}"
     yield ""
     yield "The peers, 1 min to 8 h"
     for name, rule in peers.PEERS.items():
@@ -91,10 +91,10 @@ def _failures(entry: FamilyFigures) -> str:
     return f"   early failures: {entry.averages.failed_late:.0%} of a duration late"
 
 
-def goals(found: Mapping[str, float]) -> Iterator[str]:
+def goals(values: Mapping[str, float]) -> Iterator[str]:
     for name, (sign, goal) in GOALS.items():
-        met = found[name] <= goal if sign == "≤" else found[name] >= goal
-        yield f"  {name:<20}{found[name]:10}   {sign} {goal:g}   {'met' if met else 'NOT MET'}"
+        met = values[name] <= goal if sign == "≤" else values[name] >= goal
+        yield f"  {name:<20}{values[name]:10}   {sign} {goal:g}   {'met' if met else 'NOT MET'}"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Families of simulated jobs: how the durations of one job scatter from run to run.
 
 A family gives the duration of a run as a factor of the job's usual duration, by its quantiles: a share
-between 0 and 1 gives a factor. So the same family is drawn from at random for histories, and walked through
-evenly for the runs that are measured.
+between 0 and 1 gives a factor. Histories are drawn from it at random; the runs that are measured are spread
+over it evenly.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ Quantile = Callable[[float], float]
 SHORTEST, LONGEST = 60.0, 8 * 3600.0
 """Usual durations in seconds; log-uniform in between."""
 GROWTH = 1.01
-"""Of one run a day, by the day."""
+"""Growth of the duration per day, with one run a day."""
 EARLY_FAILURES = (0.01, 0.3)
-"""A run that fails early does so between these shares of its usual duration, log-uniform."""
+"""Shares of the usual duration between which a run fails early, log-uniform."""
 POINTS = 4000
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """``quantile``: of the factor of a run that succeeds. ``failing``: the share of runs that fail early.
+    """``quantile``: factor of a successful run. ``failing``: the share of runs that fail early.
 
     ``growth``: the factor from one run to the next.
     """
@@ -37,7 +37,7 @@ class Family:
     growth: float = 1.0
 
     def history(self, usual: float, runs: int, random: Random) -> list[tuple[float, bool]]:
-        """Seconds, and whether the run succeeded, up to the run before the one that is measured."""
+        """Return seconds and success of each run before the one that is measured."""
         return [self._draw(usual / self.growth ** (runs - run), random) for run in range(runs)]
 
     def _draw(self, usual: float, random: Random) -> tuple[float, bool]:
@@ -47,7 +47,7 @@ class Family:
 
 
 def early(share: float) -> float:
-    """When a run fails early, as a share of its usual duration."""
+    """Return when a run fails early, as a share of its usual duration."""
     first, last = EARLY_FAILURES
     return exp(log(first) + share * log(last / first))
 
@@ -63,7 +63,7 @@ def times(factor: float, quantile: Quantile) -> Quantile:
 
 
 def mixed(*parts: tuple[float, Quantile]) -> Quantile:
-    """A mixture of (weight, quantiles), from as many points of each as its weight asks."""
+    """A mixture of (weight, quantiles): the number of points of each is proportional to its weight."""
     counts = [(round(weight * POINTS), quantile) for weight, quantile in parts]
     return _listed([quantile((at + 0.5) / count) for count, quantile in counts for at in range(count)])
 
@@ -101,5 +101,5 @@ OTHERS = (
     Family("at least 0.8, then exponential", lambda share: 0.8 - 0.2 * log(1 - share) / log(2)),
     Family("short and long days, 1 : 2.5", mixed((0.6, deviation(0.1)), _LONG_DAYS)),
 )
-"""Nothing was chosen by these: they show that the schedule is not made for the families above. What is
-expected of a job without history was chosen for the simulated range of durations (``expectation``)."""
+"""Families that no constant was tuned for: they show that the schedule is not fitted to the families above.
+The expectation for a job without history was tuned for the simulated range of durations."""

@@ -1,8 +1,9 @@
 """The figures of the poll schedule. Each is computed, and explained, in one place.
 
 All are means over runs; requests are polls of the status, the first one (which proves the start) and the one
-that sees the end among them. Those two ask for the list of executions as well, and so does every poll where
-Celonis shows no id of the current execution: neither is counted here, nor for the peers, who prove nothing.
+that sees the end among them. Those two also request the list of executions, and so does every poll if Celonis
+shows no id of the current execution. These requests are counted neither here nor for the peers, which prove
+nothing.
 """
 
 from __future__ import annotations
@@ -37,18 +38,18 @@ from local.bench.polling.simulation import (
 HOUR = 3600.0
 JOBS = 1000
 FEWER_JOBS = 200
-"""Jobs of different durations that a figure, and a line of the table, is the mean over."""
+"""Number of jobs of different durations over which a figure and a line of the table are averaged."""
 FEW_LISTED = 3
-"""Executions in the list of a job that has run a few times only."""
+"""Executions in the list of a job that ran only a few times."""
 MISLED = 5.0
-"""The listed executions took so many times as long as the job takes now, or that part of it."""
+"""Listed durations are this factor longer or shorter than the job's current duration."""
 FIXED_DURATIONS = (HOUR / 3, HOUR, 3 * HOUR, 8 * HOUR)
 LONG_JOB = 72 * HOUR
 
 
 @dataclass(frozen=True, slots=True)
 class FamilyFigures:
-    """A family, what the schedule makes of it, and its lateness beside the least possible."""
+    """A family, the result of the schedule, and its delay relative to the minimum."""
 
     family: Family
     averages: PollAverages
@@ -58,32 +59,32 @@ class FamilyFigures:
 def line(family: Family, jobs: int = FEWER_JOBS) -> FamilyFigures:
     """The means of a family with 20 runs of history.
 
-    ``ratio`` is its lateness over the limit: the best that any schedule could do that knew the distribution
-    of the duration and polled as often. Early polls are not counted: they exist for the proof of the start
-    and for runs that fail early, and the optimum covers neither. An early poll is one by which fewer than
-    one in a thousand successes has ended.
+    ``ratio``: its delay divided by that of the optimal schedule, which knows the distribution of the duration
+    and polls as often. Early polls are not counted, because they prove the start and detect early failures,
+    which the optimum covers neither of. A poll is early if fewer than one in a thousand successful runs has
+    ended by then.
     """
-    found = averages(family, spread(jobs))
-    limit = Optimum(family.quantile).lateness(found.polls - found.early)
-    return FamilyFigures(family, found, found.late / limit)
+    measured = averages(family, spread(jobs))
+    limit = Optimum(family.quantile).lateness(measured.polls - measured.early)
+    return FamilyFigures(family, measured, measured.late / limit)
 
 
 def unknown(shortest: float = 60.0, longest: float = 8 * HOUR, sequences: int = 100) -> PollAverages:
-    """With no history: runs of every duration between these, polled with this many sequences of polls."""
+    """Without a history: runs of all durations between these, polled with this number of poll sequences."""
     random = Random(1)  # noqa: S311 - repeatable on purpose
     durations = spread(JOBS, shortest, longest)
     total = PollAverages()
     for _ in range(sequences):
         moments = poll_times(Schedule(FLOOR), random, longest)
         for duration in durations:
-            seen = bisect_left(moments, duration)
-            total.polls += (seen + 1) / len(durations) / sequences
-            total.late += (moments[seen] / duration - 1) / len(durations) / sequences
+            first_after = bisect_left(moments, duration)
+            total.polls += (first_after + 1) / len(durations) / sequences
+            total.late += (moments[first_after] / duration - 1) / len(durations) / sequences
     return total
 
 
 def first(listed: int = HISTORY, factor: float = 1.0, jobs: int = JOBS) -> PollAverages:
-    """Means over first runs of ordinary jobs, of which only the list of executions in Celonis is known.
+    """Means over first runs of ordinary jobs for which only the list of executions in Celonis is known.
 
     The history of a job is drawn at random as for ``line``, but shown as dates in a list, and read from it.
     """
@@ -93,14 +94,15 @@ def first(listed: int = HISTORY, factor: float = 1.0, jobs: int = JOBS) -> PollA
 def first_figures(fresh: PollAverages) -> Mapping[str, float]:
     """The figures of first runs; ``fresh``: the means with nothing known.
 
-    ``misled_…``: polls, and lateness as a share of the true duration, over the same with nothing known. The
-    list is ``long``: the job was rewritten and takes a fifth of what is listed; or ``short``: five times.
+    ``misled_…``: polls, and delay as a share of the true duration, each divided by the value with nothing
+    known. The list is ``long``: the job was rewritten and takes a fifth of what is listed; or ``short``: five
+    times.
     """
-    known, few = first(), first(FEW_LISTED)
+    many, few = first(), first(FEW_LISTED)
     long, short = first(factor=MISLED), first(factor=1 / MISLED)
     return {
-        "polls_first": round(known.polls, 2),
-        "lag_first_pct": round(100 * known.late, 3),
+        "polls_first": round(many.polls, 2),
+        "lag_first_pct": round(100 * many.late, 3),
         "polls_first_3": round(few.polls, 2),
         "lag_first_3_pct": round(100 * few.late, 3),
         "misled_long_polls": round(long.polls / fresh.polls, 3),
@@ -111,10 +113,10 @@ def first_figures(fresh: PollAverages) -> Mapping[str, float]:
 
 
 def over_fixed(family: Family, usual: float) -> float:
-    """Requests of a fixed interval over ours, for jobs of this usual duration with 20 runs of history.
+    """Return the requests of a fixed interval divided by ours, for jobs of this usual duration.
 
-    The interval is the one that, for this very family and duration, is as late on average: it is chosen with
-    which is not known in advance.
+    Jobs have 20 runs of history. The interval is the one with the same mean delay for this family and
+    duration, which is not known in advance.
     """
     ours = averages(family, [usual] * FEWER_JOBS)
     runs = 2000
@@ -123,13 +125,15 @@ def over_fixed(family: Family, usual: float) -> float:
 
 
 def events_of_long_job() -> int:
-    """History events of a run with one job of 72 hours, the worst of what may be known of it before.
+    """History events of a run with one job of 72 hours: the maximum over three histories.
 
-    Nothing; 20 runs as long; 20 runs of one hour, so that it runs over 72 times.
+    No history; 20 runs as long; 20 runs of one hour, so that the job takes 72 times as long as expected.
     """
     random = Random(1)  # noqa: S311 - repeatable on purpose
-    known = (UNKNOWN, _regular(LONG_JOB, random), _regular(HOUR, random))
-    max_polls = max(len(poll_times(Schedule(FLOOR, None, expected), random, LONG_JOB)) for expected in known)
+    expectations = (UNKNOWN, _regular(LONG_JOB, random), _regular(HOUR, random))
+    max_polls = max(
+        len(poll_times(Schedule(FLOOR, None, expected), random, LONG_JOB)) for expected in expectations
+    )
     return EVENTS_PER_RUN + EVENTS_PER_STEP + EVENTS_PER_POLL * max_polls
 
 
@@ -141,10 +145,10 @@ def _regular(usual: float, random: Random) -> Expectation:
 
 
 def figures(ordinary: FamilyFigures, steady: FamilyFigures, fresh: PollAverages) -> Mapping[str, float]:
-    """The figures under their names, from the lines that the table shows too.
+    """Return the figures by name, from the lines that the table also shows.
 
-    ``vs_fixed_…`` is the worst over 20 minutes, 1, 3 and 8 hours; ``limit_ratio`` the worse of steady and
-    ordinary jobs; lateness in percent of the duration.
+    ``vs_fixed_…``: the worst of 20 minutes, 1, 3 and 8 hours; ``limit_ratio``: the worse of steady and
+    ordinary jobs; delays are in percent of the duration.
     """
     return {
         "polls_known": round(ordinary.averages.polls, 2),

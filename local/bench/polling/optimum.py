@@ -1,9 +1,9 @@
-"""The best that any schedule could do, by dynamic programming over a duration that is known in distribution.
+"""The optimal schedule for a known distribution of the duration, by dynamic programming.
 
-A schedule is a set of moments. For a price of a poll, the best set for a distribution cut into small steps
-is found from its end backwards. Whatever the price, the least possible sum of requests and priced lateness
-bounds the lateness of every schedule with as many requests (Lagrange's bound); the highest of these bounds is
-the limit.
+A schedule is a set of times. For a given price of a poll, the optimal set for a distribution cut into small
+steps is found backwards from its end. For every price, the minimum sum of requests and priced delay is a
+lower bound on the delay of all schedules with as many requests (Lagrange's bound); the highest of these
+bounds is the limit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from local.bench.polling.families import Quantile
 
 STEPS = 400
 WIDEST = 4.0
-"""Deviations of a bell curve that the steps reach to, on either side."""
+"""The steps cover this many standard deviations of a normal distribution on either side."""
 PRICES = tuple(0.0008 * 1.1**step for step in range(20))
 """The price of a poll: 0.08 % to 0.5 % of a duration."""
 
@@ -26,15 +26,15 @@ class Optimum:
 
     def __init__(self, quantile: Quantile) -> None:
         steps = _Curve(quantile)
-        self._bounds = [(price, steps.least_cost(price)) for price in PRICES]
+        self._bounds = [(price, steps.min_cost(price)) for price in PRICES]
 
     def lateness(self, requests: float) -> float:
-        """The least mean lateness, as a share of the duration, of any schedule with so many requests."""
+        """Return the minimum mean delay with this number of requests, as a share of the duration."""
         return max(price * (cost - requests) for price, cost in self._bounds)
 
 
 class _Curve:
-    """``ends``: moments. ``ended``: the share of runs that ended by then; ``inverse``: their sum of 1/t."""
+    """``ends``: times. ``ended``: the share of runs that ended by then; ``inverse``: their sum of 1/t."""
 
     def __init__(self, quantile: Quantile) -> None:
         normal = NormalDist()
@@ -47,15 +47,15 @@ class _Curve:
         parts = [size / quantile(middle) for size, middle in zip(slices, middles, strict=True)]
         self.inverse = list(accumulate(parts, initial=0.0))
 
-    def least_cost(self, price: float) -> float:
-        """The least mean of requests + lateness / price."""
+    def min_cost(self, price: float) -> float:
+        """Return the minimum mean of requests + delay / price."""
         rest = [0.0] * (STEPS + 1)
         for at in reversed(range(STEPS)):
             rest[at] = 1 - self.ended[at] + self._next(at, rest, price)
         return rest[0]
 
     def _next(self, at: int, rest: list[float], price: float) -> float:
-        """The least cost after the choice of the next poll; lateness alone soon rules out all later ones."""
+        """Return the minimum cost over all choices of the next poll; the delay alone rules out late ones."""
         best = inf
         for then in range(at + 1, STEPS + 1):
             missed = self.inverse[then] - self.inverse[at]

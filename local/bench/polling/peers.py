@@ -1,4 +1,4 @@
-"""How others ask: at fixed intervals, by the public SDK's rule, or with waits that grow by a tenth."""
+"""Other poll schedules: fixed intervals, the public SDK's rule, or waits that grow by a tenth."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from math import ceil, log
 from statistics import fmean
 
 Rule = Callable[[float], tuple[int, float]]
-"""For a duration in seconds: the number of polls, and the time of the last one."""
+"""Returns, for a duration in seconds, the number of polls and the time of the last one."""
 
 SDK_FIRST, SDK_FACTOR, SDK_CAP = 0.1, 3.0, 2.0
 GROWING_FIRST, GROWING_FACTOR = 1.0, 1.1
@@ -47,15 +47,17 @@ PEERS: dict[str, Rule] = {
 
 
 def averages(rule: Rule, durations: Sequence[float]) -> tuple[float, float]:
-    """The mean number of polls, and the mean lateness as a share of the duration."""
-    seen = [(rule(duration), duration) for duration in durations]
-    return fmean(polls for (polls, _), _ in seen), fmean(last / duration - 1 for (_, last), duration in seen)
+    """Return the mean number of polls and the mean delay as a share of the duration."""
+    results = [(rule(duration), duration) for duration in durations]
+    return fmean(polls for (polls, _), _ in results), fmean(
+        last / duration - 1 for (_, last), duration in results
+    )
 
 
 def requests_of_fixed(lateness: float, durations: Sequence[float]) -> float:
-    """The mean number of polls of the fixed interval that is this late, on average, for these durations.
+    """Return the mean number of polls of the fixed interval that has this mean delay for these durations.
 
-    Found by halving: the longer the interval, the later, but for ripples that many durations even out.
+    Found by bisection: a longer interval has a longer delay, except for ripples that many durations even out.
     """
     short, long = 0.0, 2 * max(durations)
     for _ in range(50):

@@ -1,8 +1,8 @@
-"""The schedule in virtual time: histories are learned from, then runs are watched to their end.
+"""The schedule in virtual time: it learns from a history, then polls runs until they end.
 
-One history gives one sequence of polls (what comes next depends on the time that has passed only), and many
-runs are met with it, spread evenly over the distribution of the duration: this takes most of the chance out
-of the means.
+One history gives one sequence of polls, because the next poll depends only on the elapsed time. Many runs are
+polled with it, spread evenly over the distribution of the duration, which removes most of the randomness from
+the means.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from local.bench.polling.families import LONGEST, SHORTEST, Family, early
 
 HISTORY = 20
 FLOOR = 2
-"""Seconds, as a pipeline has it by default; by default there is no ceiling."""
+"""Default of a pipeline, in seconds; there is no ceiling by default."""
 DAY_MILLISECONDS = 86_400_000
 RUNS = 40
-"""Runs that are polled with one sequence of polls."""
+"""Number of runs that are polled with one sequence of polls."""
 SEEN_EARLY = 0.001
 """A poll is early if fewer than this share of successes has ended by then."""
 
 
 @dataclass(slots=True)
 class PollAverages:
-    """Means over runs. ``poll_times`` in all, and how many of them were ``early``.
+    """Means over runs. ``poll_times``: all polls; ``early``: how many of them were early.
 
-    ``late``: how late a success is seen, as a share of its own duration. ``failed_late``: how late an early
-    failure is seen, as a share of the usual duration.
+    ``late``: delay until a success is detected, as a share of its duration. ``failed_late``: delay until an
+    early failure is detected, as a share of the usual duration.
     """
 
     polls: float = 0.0
@@ -44,7 +44,7 @@ class PollAverages:
 
 
 def averages(family: Family, usual: Sequence[float], history: int = HISTORY, seed: int = 1) -> PollAverages:
-    """The means of a family over jobs of these usual durations, each with ``history`` runs before."""
+    """Return the means of a family over jobs of these usual durations, each with ``history`` earlier runs."""
     random = Random(seed)  # noqa: S311 - repeatable on purpose
     total = PollAverages()
     for duration in usual:
@@ -61,7 +61,7 @@ def averages(family: Family, usual: Sequence[float], history: int = HISTORY, see
 def first_averages(
     family: Family, usual: Sequence[float], listed: int = HISTORY, factor: float = 1.0, seed: int = 1
 ) -> PollAverages:
-    """The means of the first runs of jobs of these usual durations, of which the table knows nothing.
+    """Return the means of first runs of jobs of these usual durations, for which the table has no history.
 
     Celonis lists ``listed`` executions of each. They took ``factor`` times as long as the job takes now.
     """
@@ -87,9 +87,9 @@ def _past_run(day: int, took: float, *, succeeded: bool) -> PastRun:
 
 
 def poll_times(schedule: Schedule, random: Random, until: float) -> list[float]:
-    """The times of the polls in seconds since the start, to the first at ``until`` or after.
+    """Return the times of the polls in seconds since the start, up to the first at or after ``until``.
 
-    The first poll proves the start; the time-out is a week, so it does not affect the waits.
+    The first poll proves the start; the timeout is a week, so it does not affect the waits.
     """
     moments: list[float] = []
     at = 0.0
@@ -100,7 +100,7 @@ def poll_times(schedule: Schedule, random: Random, until: float) -> list[float]:
 
 
 def spread(jobs: int, shortest: float = SHORTEST, longest: float = LONGEST) -> list[float]:
-    """Durations of so many jobs, evenly log-uniform."""
+    """Durations of this number of jobs, evenly log-uniform."""
     return [shortest * (longest / shortest) ** ((job + 0.5) / jobs) for job in range(jobs)]
 
 
@@ -110,13 +110,13 @@ def _meet(total: PollAverages, family: Family, usual: float, moments: list[float
     for run in range(RUNS):
         share = (run + random.random()) / RUNS
         duration = family.quantile(share) * usual
-        seen = bisect_left(moments, duration)
-        total.polls += succeeding * (seen + 1)
-        total.early += succeeding * min(seen + 1, soonest)
-        total.late += (moments[seen] / duration - 1) / RUNS
+        first_after = bisect_left(moments, duration)
+        total.polls += succeeding * (first_after + 1)
+        total.early += succeeding * min(first_after + 1, soonest)
+        total.late += (moments[first_after] / duration - 1) / RUNS
         if failing:
             duration = early(share) * usual
-            seen = bisect_left(moments, duration)
-            total.polls += failing * (seen + 1)
-            total.early += failing * min(seen + 1, soonest)
-            total.failed_late += (moments[seen] - duration) / usual / RUNS
+            first_after = bisect_left(moments, duration)
+            total.polls += failing * (first_after + 1)
+            total.early += failing * min(first_after + 1, soonest)
+            total.failed_late += (moments[first_after] - duration) / usual / RUNS

@@ -1,1 +1,1 @@
-"""The cases, a module for each kind of fault."""
+"""The cases, with one module for each kind of fault."""

@@ -1,4 +1,4 @@
-"""What comes after the end of a run: its event once more, a redrive, a second start."""
+"""After the end of a run: its event is repeated, it is redriven, it is started again."""
 
 from __future__ import annotations
 
@@ -83,7 +83,6 @@ def _one_record(scenario: CaseScenario) -> Iterator[str]:
 
 
 def _stopped_with_five_events(scenario: CaseScenario) -> None:
-    scenario.until(lambda: scenario.runs(), "the run's record")
     join(scenario)
     stop_while_running(scenario)
     _send_end(scenario)

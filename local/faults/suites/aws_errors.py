@@ -1,9 +1,10 @@
-"""AWS itself fails: functions die again and again. The run lasts, and what it started is never cancelled."""
+"""AWS itself fails: functions crash repeatedly. The run continues, and nothing is cancelled."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
+from typing import Any
 
 from local.aws.runtime.fault_injector import CrashFault
 from local.faults.case import ExpectedOutcome, FaultCase, job_case, load_case, red
@@ -11,9 +12,12 @@ from local.faults.scenario import CaseScenario
 from local.faults.suites.crashes import POST, RECORD
 
 MORE_THAN_BEFORE = 14
-"""Deaths in a row: thirteen attempts in all ended a run once."""
+"""Consecutive crashes: with thirteen attempts in all, a run once failed."""
 FOR_GOOD = 60
 SHORT = {"timeout": 10}
+LONG = {"timeout": 900}
+PATIENT: dict[str, Any] = {"job_step": LONG, "load_step": LONG, "max_wait": 600}
+"""The state machine waits a third of the time elapsed before each attempt."""
 KEEPS_RUNNING = "keeps running: its run failed, but was not stopped"
 
 
@@ -25,11 +29,15 @@ def cases() -> Iterator[FaultCase]:
         ("StartStep", "start_step of a load", load_case),
         ("CheckStep", "check_step of a load", load_case),
     ):
-        yield make(f"{what} dies {MORE_THAN_BEFORE} times in a row", before=dies(function, MORE_THAN_BEFORE))
+        yield make(
+            f"{what} dies {MORE_THAN_BEFORE} times in a row",
+            before=dies(function, MORE_THAN_BEFORE),
+            **PATIENT,
+        )
     yield job_case(
         "check_step of a job dies until the time-out of its step",
         red("Runtime.ExitError"),
-        job={"seconds": 90},
+        job={"seconds": 300},
         job_step=SHORT,
         before=dies("CheckStep", FOR_GOOD),
         says=(KEEPS_RUNNING,),
@@ -39,7 +47,7 @@ def cases() -> Iterator[FaultCase]:
     yield job_case(
         "start_step of a job dies after the POST until the time-out of its step",
         red("Runtime.ExitError"),
-        job={"seconds": 90},
+        job={"seconds": 300},
         job_step=SHORT,
         before=_dies_after_the_post,
         holds=frozenset({"job"}),
@@ -54,7 +62,7 @@ def cases() -> Iterator[FaultCase]:
     yield load_case(
         "check_step of a load dies until the time-out of its step",
         red("Runtime.ExitError", executions=0, loads=1),
-        model={"seconds": 90},
+        model={"seconds": 300},
         load_step=SHORT,
         before=dies("CheckStep", FOR_GOOD),
         says=(KEEPS_RUNNING,),
@@ -64,7 +72,7 @@ def cases() -> Iterator[FaultCase]:
     yield job_case(
         "check_step of a job dies until the time-out of its step, and a retry waits for the job",
         ExpectedOutcome(("FAILED Runtime.ExitError", "SUCCEEDED"), 1, 0),
-        job={"seconds": 40},
+        job={"seconds": 120},
         job_step=SHORT,
         before=dies("CheckStep", FOR_GOOD),
         during=_retried,
@@ -73,7 +81,7 @@ def cases() -> Iterator[FaultCase]:
 
 
 def dies(function: str, times: int) -> Callable[[CaseScenario], None]:
-    """So many tasks of the first run die before their first call."""
+    """Crash this number of tasks of the first run before their first call."""
 
     def armed(scenario: CaseScenario) -> None:
         event = f'{scenario.marker}-1"'
@@ -84,7 +92,8 @@ def dies(function: str, times: int) -> Callable[[CaseScenario], None]:
 
 
 def _dies_after_the_post(scenario: CaseScenario) -> None:
-    scenario.arm("StartStep", CrashFault("after", POST.number, POST.pattern, f'{scenario.marker}-1"'))
+    event = f'{scenario.marker}-1"'
+    scenario.arm("StartStep", CrashFault("after", POST.number, POST.pattern, event, stays=True))
     for function in ("StartStep", "CheckStep"):
         dies(function, FOR_GOOD)(scenario)
 

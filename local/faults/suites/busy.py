@@ -1,4 +1,4 @@
-"""The job or model is running already, or starts between our poll and our POST."""
+"""The job or model is already running, or starts between our poll and our POST."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def cases() -> Iterator[FaultCase]:
     yield from _refused_in_between()
     yield from _jobs_in_between()
     yield from _loads_in_between()
-    yield _stopped_in_line()
+    yield _stopped_in_queue()
 
 
 def theirs(**fields: object) -> Callable[[CaseScenario], None]:
@@ -40,7 +40,7 @@ def _already_running() -> Iterator[FaultCase]:
         yield case(
             f"{kind}: theirs is running, when_busy fail",
             red(bad, executions=0),
-            before=theirs(seconds=40),
+            before=theirs(seconds=240),
             definition={"when_busy": "fail"},
             says=("is busy with",),
         )
@@ -48,7 +48,7 @@ def _already_running() -> Iterator[FaultCase]:
         yield case(
             f"{kind}: theirs is running for longer than our time-out",
             red(timed_out, executions=0),
-            before=theirs(seconds=60),
+            before=theirs(seconds=300),
             says=("running in Celonis already",),
             job_step=step,
             load_step=step,
@@ -58,7 +58,7 @@ def _already_running() -> Iterator[FaultCase]:
 
 
 def _refused_in_between() -> Iterator[FaultCase]:
-    """While something runs, Celonis may refuse a start, with any status."""
+    """Celonis may reject a start while something is running, with any status."""
     for status in (409, 400, 422):
         knobs = {"while_running": "refuse", "refuse_status": status}
         race = theirs(when="before_next", seconds=15)
@@ -68,7 +68,7 @@ def _refused_in_between() -> Iterator[FaultCase]:
         yield job_case(
             f"job: theirs in between, ours refused with {status}, shown late", job=unseen, before=race
         )
-        longer = theirs(when="before_next", seconds=25)
+        longer = theirs(when="before_next", seconds=240)
         fail = {"definition": {"when_busy": "fail"}, "before": longer}
         yield job_case(
             f"job: theirs in between, ours refused with {status}, when_busy fail",
@@ -92,15 +92,15 @@ def _jobs_in_between() -> Iterator[FaultCase]:
         yield _job(
             f"{policy}, no id in the answer",
             red("StartAmbiguous"),
-            {**knobs, "seconds": 40},
+            {**knobs, "seconds": 240},
             runs_on=True,
             **ambiguous,
         )
-    # Without the list, theirs is seen first and ours after it, or ours alone.
+    # Without the list, polls see theirs first and then ours, or only ours.
     yield _job(
         "queue, no list",
         red("TakenOver"),
-        {"while_running": "queue", "seconds": 40},
+        {"while_running": "queue", "seconds": 240},
         runs_on=True,
         faults=(NO_LIST,),
         holds=frozenset({"job"}),
@@ -108,13 +108,13 @@ def _jobs_in_between() -> Iterator[FaultCase]:
     yield _job(
         "parallel, no list", JOB, {"while_running": "parallel", "seconds": 4}, faults=(NO_LIST,), seconds=1
     )
-    # Written down for users: this start cannot be distinguished from ours.
+    # Documented: this start cannot be distinguished from ours.
     ignored = {"while_running": "ignore"}
     yield _job("ours ignored (assumption: taken for ours)", ok(0), ignored, assumption=True)
 
 
 def _job(
-    name: str, expected: ExpectedOutcome, job: Mapping[str, Any], *, seconds: float = 10, **more: Any
+    name: str, expected: ExpectedOutcome, job: Mapping[str, Any], *, seconds: float = 20, **more: Any
 ) -> FaultCase:
     race = theirs(when="before_next", seconds=seconds)
     return job_case(f"job: theirs in between, {name}", expected, job=job, before=race, **more)
@@ -129,7 +129,7 @@ def _loads_in_between() -> Iterator[FaultCase]:
         ("restart", LOAD, {}),
     ):
         race = theirs(when="before_next", seconds=1 if policy == "parallel" else 10)
-        knobs = {"while_running": policy, "seconds": 30 if expected is taken else 4}
+        knobs = {"while_running": policy, "seconds": 240 if expected is taken else 4}
         yield load_case(f"load: theirs in between, {policy}", expected, model=knobs, before=race, **more)
         reported = {**knobs, "seconds": 4, "load_answer": "load_id"}
         yield load_case(
@@ -142,8 +142,8 @@ def _loads_in_between() -> Iterator[FaultCase]:
     )
 
 
-def _stopped_in_line() -> FaultCase:
-    """Ours waits behind theirs, and cancel would hit what runs."""
+def _stopped_in_queue() -> FaultCase:
+    """Ours is queued behind theirs, and a cancel would end theirs."""
 
     def stopped(scenario: CaseScenario) -> None:
         scenario.until_proven()

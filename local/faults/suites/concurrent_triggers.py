@@ -1,4 +1,4 @@
-"""Triggers at the same instant, for one pipeline or for two that share a job or a model."""
+"""Simultaneous triggers for one pipeline, or for two that share a job or a model."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def cases() -> Iterator[FaultCase]:
 
 
 def at_once(*acts: Callable[[], object]) -> list[object]:
-    """Real threads that start from one barrier; what each gave."""
-    barrier, given = threading.Barrier(len(acts)), [object()] * len(acts)
+    """Run the actions in threads that start at one barrier; return their results."""
+    barrier, results = threading.Barrier(len(acts)), [object()] * len(acts)
 
     def run(number: int) -> None:
         barrier.wait()
-        given[number] = acts[number]()
+        results[number] = acts[number]()
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(len(acts))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return given
+    return results
 
 
 def _deliveries(number: int, *, same: bool = False) -> Callable[[CaseScenario], None]:
@@ -51,7 +51,7 @@ def _one_pipeline() -> Iterator[FaultCase]:
     yield job_case(
         "ten deliveries at once: a run and one that follows",
         ok(2, runs=2),
-        job={"seconds": 25},  # the last of them arrives while the first run is running
+        job={"seconds": 40},  # the last one arrives while the first run is running
         start=_deliveries(10),
     )
     yield job_case("one delivery twice at once: one run", start=_deliveries(2, same=True))
@@ -76,7 +76,7 @@ def _both_ways(scenario: CaseScenario) -> None:
 
 
 def _two_pipelines() -> Iterator[FaultCase]:
-    """Each gets an execution, or a load, of its own."""
+    """Each run gets its own execution or load."""
 
     def second(scenario: CaseScenario) -> None:
         scenario.define(f"{scenario.name}-b")
@@ -116,7 +116,7 @@ def _two_pipelines() -> Iterator[FaultCase]:
     yield job_case(
         "two pipelines that share a job, when_busy fail",
         ExpectedOutcome(("SUCCEEDED", "FAILED JobBusy"), 1, 0),
-        job={"seconds": 25},
+        job={"seconds": 90},
         definition={"when_busy": "fail"},
         before=second,
         start=by_hand,
@@ -125,7 +125,7 @@ def _two_pipelines() -> Iterator[FaultCase]:
 
 
 def _keeps_a_model() -> FaultCase:
-    """Neither run may wait for the other: one has the model, and both need the job that loads it."""
+    """The runs must not wait for each other: one has the model, and both need the job that loads it."""
 
     def two_jobs(scenario: CaseScenario) -> None:
         second, inner = scenario.new_job(seconds=3), {"data_model": scenario.model, "started_by": "job"}
@@ -155,18 +155,20 @@ def _keeps_a_model() -> FaultCase:
 
 
 def _never_answers() -> FaultCase:
-    """A run that cannot reach Celonis holds nothing that another one needs."""
+    """A run that cannot reach Celonis holds no lease that another run needs."""
 
     def mistyped(scenario: CaseScenario) -> None:
         connection = f"mistyped-{scenario.name[:4]}"
         document = {**scenario.team.document(), "base_url": "http://127.0.0.1:9"}
         scenario.environment.store_secret(f"connections/{connection}", document)
-        jobs: list[dict[str, Any]] = [{"job": scenario.job, "timeout": 40}]
+        jobs: list[dict[str, Any]] = [{"job": scenario.job, "timeout": 120}]
         scenario.define(f"{scenario.name}-b", connection=connection, jobs=jobs)
 
     def mistyped_first(scenario: CaseScenario) -> None:
         scenario.start(f"{scenario.name}-b")
-        scenario.until(lambda: any("trouble" in state for state in scenario.first_steps()), "the trouble")
+        scenario.until(
+            lambda: any("last_error" in state for state in scenario.first_steps()), "an error in the record"
+        )
         scenario.start()
 
     def healthy_first(scenario: CaseScenario) -> Iterator[str]:
@@ -180,4 +182,5 @@ def _never_answers() -> FaultCase:
         before=mistyped,
         start=mistyped_first,
         also=healthy_first,
+        max_wait=300,
     )

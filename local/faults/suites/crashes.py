@@ -1,6 +1,6 @@
-"""A function that dies at one of its calls, before the call is made or after its answer came.
+"""A function crashes at one of its calls, before the call is made or after its response arrived.
 
-The state machine tries a task again, EventBridge the end of a run, and a sender its delivery.
+The state machine retries a task, EventBridge the end of a run, and a sender its delivery.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 from local.aws.runtime.fault_injector import CrashFault
 from local.faults.case import ExpectedOutcome, FaultCase, Knobs, job_case, load_case, red
-from local.faults.scenario import CaseScenario
-from local.faults.suites.actions import join, stop_while_running
+from local.faults.scenario import SERVER_ERROR, CaseScenario, repeated
+from local.faults.suites.actions import join, send_messages, stop_while_running
 from local.faults.suites.inner_loads import loading_case
-from local.wait import until
 
 PARTIAL = {"kind": "partial", "tables": ["VBAK"]}
 TABLES_TOO: dict[str, Any] = {"load_step": PARTIAL}
@@ -23,12 +22,10 @@ NOTHING_MORE: dict[str, Any] = {}
 SOON = {"settle": 3}
 QUICK = {"seconds": 0.3}
 PROVEN_AT_ONCE = {"seconds": 1.5}
-"""It ends later than its start, also in the whole seconds of a date."""
+"""Seconds of a job that ends later than its start, also in dates of whole seconds."""
 LATER = {"settle": 1, "poll": {"floor": 3}}
-"""The first poll comes after the end, and ``settle`` later."""
-UNAVAILABLE = 503
-RETRY_SECONDS = 1.0
-"""Until a sender tries again what is answered with it."""
+"""Poll settings with which the first poll comes after the end, and the next one ``settle`` later."""
+MEET_SECONDS = 10.0
 
 
 class CallPattern(NamedTuple):
@@ -74,18 +71,17 @@ DESCRIBED, END = (
     CallPattern("the end", "TransactWriteItems"),
 )
 NOTIFICATION = CallPattern("the notification", r"POST http://[^/]*/$")
-NOTIFIED = CallPattern("recording the notification", "TransactWriteItems", 3)
+EVENTS = CallPattern("sending the events", r"AWSEvents\.PutEvents")
+CALLBACKS = CallPattern("the query of callbacks", r"DynamoDB_.*\.Query")
+REMOVED = CallPattern("removing the message", "DeleteItem")
 STARTED = CallPattern("starting the execution", "StartExecution")
 
 COPY_READ = CallPattern("reading the copy of the configuration", "DynamoDB_.*GetItem")
 COPIED = CallPattern("copying the configuration", "UpdateItem")
-VERSION_NOTED = CallPattern("recording the version of the secret", "UpdateItem", 2)
 
-TRIGGER = (
-    COPY_READ, PARAMETER, COPIED, VERSION_NOTED, CLAIM, POLL, LIST, BASELINE, POST, STARTED,
-)  # fmt: skip
-OPEN_RUN = (PARAMETER, CLAIM, RECORD, STATE, TABLES, SECOND)
-START_JOB = (RECORD, DURATIONS, LEASE, POLL, LIST, BASELINE, POST, ANSWERED)
+TRIGGER = (COPY_READ, PARAMETER, COPIED, CLAIM, POLL, LIST, BASELINE, POST, STARTED)
+OPEN_RUN = (PARAMETER, CLAIM, RECORD, STATE, TABLES, EVENTS, SECOND)
+START_JOB = (RECORD, DURATIONS, LEASE, POLL, LIST, BASELINE, POST, EVENTS, ANSWERED)
 LOADED_BY_JOB = (
     CallPattern("the leases of the job and of a model that it loads", "TransactWriteItems"),
     CallPattern("the poll of a model that the job loads", LOAD_POLL.pattern),
@@ -95,13 +91,13 @@ WHY = (
     CallPattern("asking for the failed tasks", r"GET .*/logs/executions\?"),
     CallPattern("reading the log of a failed task", r"GET .*/logs/executions/detail"),
 )
-CHECK_JOB = (RECORD, POLL, LIST, ENDED, DURATION_SAVED)
-START_LOAD = (RECORD, DURATIONS, LEASE, LOAD_POLL, BASELINE, LOAD, ANSWERED)
-CHECK_LOAD = (RECORD, LOAD_POLL, ENDED, DURATION_SAVED)
+CHECK_JOB = (RECORD, POLL, LIST, ENDED, EVENTS, DURATION_SAVED)
+START_LOAD = (RECORD, DURATIONS, LEASE, LOAD_POLL, BASELINE, LOAD, EVENTS, ANSWERED)
+CHECK_LOAD = (RECORD, LOAD_POLL, ENDED, EVENTS, DURATION_SAVED)
 CLOSE_RUN = (
-    DESCRIBED, RECORD, MARKED, POLL, LIST, CANCEL, PARAMETER, END, FREED_LAST, STARTED, NOTIFICATION,
-    NOTIFIED,
+    DESCRIBED, RECORD, MARKED, POLL, LIST, CANCEL, PARAMETER, END, FREED_LAST, STARTED,
 )  # fmt: skip
+SENDING = (NOTIFICATION, REMOVED, EVENTS, CALLBACKS)
 
 
 def cases() -> Iterator[FaultCase]:
@@ -112,7 +108,7 @@ def cases() -> Iterator[FaultCase]:
         "check_step of a job", "CheckStep", CHECK_JOB, job_case, job=PROVEN_AT_ONCE, definition=LATER
     )
     yield from _killed("start_step of a load", "StartStep", START_LOAD, _starting_load, definition=SOON)
-    # The first poll shows the end, and proves it.
+    # The first poll shows and proves the end.
     yield from _killed(
         "check_step of a load", "CheckStep", CHECK_LOAD, load_case, model=QUICK, definition=LATER
     )
@@ -121,6 +117,9 @@ def cases() -> Iterator[FaultCase]:
     failed: dict[str, Any] = {"expected": red("JobFailed"), "says": ("VBELN is missing",)}
     why = {"outcome": "FAIL", "error_messages": ["VBELN is missing."]}
     yield from _killed("check_step of a job", "CheckStep", WHY, job_case, job=why, **failed)
+    ended = '"name": ?"{}-1"'
+    sending: dict[str, Any] = {"job": why, "during": send_messages, "quiet": True, **failed}
+    yield from _killed("close_run", "CloseRun", SENDING, job_case, event=ended, **sending)
     yield from _killed_at_the_time_out()
     yield from _first_calls()
     yield from _no_other_calls()
@@ -139,58 +138,71 @@ def _killed(
     for call in calls:
         for moment in ("before", "after"):
             fault = CrashFault(moment, call.number, call.pattern, event)
-            case = make(f"{name} dies {moment} {call.name}", **more)
-            yield with_fault(case, function, fault)
+            case = with_fault(make(f"{name} dies {moment} {call.name}", **more), function, fault)
+            yield _with_new_process(case, function) if call is EVENTS else case
+
+
+def _with_new_process(case: FaultCase, function: str) -> FaultCase:
+    """Return the case with a new process: one that had a slow PutEvents sends no events for a minute."""
+
+    def before(scenario: CaseScenario) -> None:
+        scenario.environment.stack.retire(function)
+        case.before(scenario)
+
+    return case.but(before=before, quiet=True)
 
 
 def met(scenario: CaseScenario, function: str, fault: CrashFault) -> bool:
-    """Whether a process of the function died, or hung, of the fault of this case."""
+    """Return whether a process of the function crashed, or hung, by the fault of this case."""
     reported = f"fault: {'hangs' if fault.hangs else 'ended'} {fault.moment} "
     lines = [line.text for line in scenario.environment.stack.logs(function)]
     return any(line.startswith(reported) and scenario.marker in line for line in lines)
 
 
+def meets(scenario: CaseScenario, function: str, fault: CrashFault) -> bool:
+    """As :func:`met`, for a call that the function may make after everything of the case has ended."""
+    try:
+        scenario.until(lambda: met(scenario, function, fault), "the fault", MEET_SECONDS)
+    except TimeoutError:
+        return False
+    return True
+
+
 def with_fault(case: FaultCase, function: str, fault: CrashFault) -> FaultCase:
-    """The case in which a function meets the fault, whose ``event`` has a place for the pipeline's name."""
+    """Return the case with a fault in a function; its ``event`` has a placeholder for the pipeline's name.
+
+    The fault stays until it is met: on a slow machine an event may end before it comes to the call.
+    """
 
     def armed(scenario: CaseScenario) -> None:
         case.before(scenario)
-        scenario.arm(function, replace(fault, event=fault.event.format(scenario.marker)))
+        scenario.arm(function, replace(fault, event=fault.event.format(scenario.marker), stays=True))
 
     def struck(scenario: CaseScenario) -> Iterator[str]:
         yield from case.also(scenario)
-        if not met(scenario, function, fault):
+        if not meets(scenario, function, fault):
             yield f"{function} did not meet its fault"
 
     return case.but(before=armed, also=struck)
 
 
-def _sent_again(scenario: CaseScenario) -> int:
-    """The status of the first answer that is not a 503: a busy machine may be too slow for one delivery."""
-
-    def answered() -> int | None:
-        status = scenario.deliver_unhurried()
-        return None if status == UNAVAILABLE else status
-
-    return until(answered, "an answer other than a 503", pause=RETRY_SECONDS)
-
-
 def _in_the_trigger(name: str, **more: Any) -> FaultCase:
-    """The sender gets no good answer, and sends the same delivery again."""
+    """The sender gets no success, and repeats the same delivery."""
 
     def delivered(scenario: CaseScenario) -> None:
         scenario.listen()
-        first, second = scenario.deliver_unhurried(), _sent_again(scenario)
-        if first < 500:
+        first, second = scenario.deliver_directly(), repeated(scenario.deliver_directly, int)
+        if first < SERVER_ERROR:
             scenario.complaints.append(f"the first delivery was answered with {first}")
         if second not in (200, 202):
             scenario.complaints.append(f"the second delivery was answered with {second}")
 
-    return job_case(name, start=delivered, definition=SOON, **more)
+    # With little time left, the function leaves the start to the state machine and meets no fault.
+    return job_case(name, start=delivered, definition=SOON, quiet=True, **more)
 
 
 def _starting_load(name: str, **more: Any) -> FaultCase:
-    """A load that may have been sent, of a model never seen running: whether it runs cannot be seen."""
+    """A load that may have been sent, of a model never seen running: polls cannot show its state."""
     if name.endswith((f"after {BASELINE.name}", f"before {LOAD.name}")):
         unproven = red("OutcomeUnproven", executions=0, loads=0)
         return load_case(name, unproven, holds=frozenset({"model"}), **more)
@@ -203,14 +215,13 @@ def _loading(name: str) -> FaultCase:
 
 def _delivered(scenario: CaseScenario) -> None:
     scenario.listen()
-    scenario.deliver_unhurried()
+    repeated(scenario.deliver_directly, int)
 
 
 def _stopped(name: str, **more: Any) -> FaultCase:
     """A run that is stopped while its job runs and another trigger waits."""
 
     def stopped(scenario: CaseScenario) -> None:
-        scenario.until(lambda: scenario.runs(), "the run's record")
         join(scenario)
         stop_while_running(scenario)
 
@@ -219,35 +230,20 @@ def _stopped(name: str, **more: Any) -> FaultCase:
 
 
 def _killed_at_the_time_out() -> Iterator[FaultCase]:
-    """A fault is for one event: cancel is refused until it is meant for the next one, which cancels."""
+    more: dict[str, Any] = {
+        "job": {"seconds": 150},
+        "job_step": {"timeout": 10},
+        "says": ("It was cancelled.",),
+    }
     for moment in ("before", "after"):
-        fault = CrashFault(moment, CANCEL.number, CANCEL.pattern)
-
-        def armed(scenario: CaseScenario, fault: CrashFault = fault) -> None:
-            scenario.fault("cancel", status=503, count=None)
-            scenario.until(
-                lambda: any("stopping" in state for state in scenario.first_steps()), "the time-out"
-            )
-            scenario.arm("CheckStep", fault)
-            scenario.clear_faults()
-
-        def struck(scenario: CaseScenario, fault: CrashFault = fault) -> Iterator[str]:
-            if not met(scenario, "CheckStep", fault):
-                yield "check_step did not meet its fault"
-
-        yield job_case(
-            f"check_step of a job dies {moment} cancel at the time-out",
-            red("JobTimedOut"),
-            job={"seconds": 150},
-            job_step={"timeout": 10},
-            during=armed,
-            also=struck,
-            says=("It was cancelled (CANCEL)",),
+        case = job_case(
+            f"check_step of a job dies {moment} cancel at the time-out", red("JobTimedOut"), **more
         )
+        yield with_fault(case, "CheckStep", CrashFault(moment, CANCEL.number, CANCEL.pattern, "{}"))
 
 
 def _first_calls() -> Iterator[FaultCase]:
-    """What a process does once only: read the secret, sign in. A team of its own has never been asked."""
+    """Calls that a process makes only once: read the secret, sign in. The case has its own new team."""
     for moment in ("before", "after"):
         case = _in_the_trigger(f"trigger dies {moment} {RATE_LIMIT.name}", alone=True)
         yield with_fault(case, "Trigger", CrashFault(moment, RATE_LIMIT.number, RATE_LIMIT.pattern, "{}"))
@@ -268,25 +264,25 @@ def _first_calls() -> Iterator[FaultCase]:
 
 
 def _no_other_calls() -> Iterator[FaultCase]:
-    """A fault that never strikes names every call: each is one at which a function dies above."""
+    """A fault that never triggers logs every call; a case above has a crash at each of them."""
     for name, function, calls, make, more in (
         ("trigger", "Trigger", (*TRIGGER, RATE_LIMIT), job_case, {"start": _delivered}),
         ("open_run", "OpenRun", OPEN_RUN, load_case, TABLES_TOO),
         ("start_step", "StartStep", (*START_JOB, *LOADED_BY_JOB, *START_LOAD), job_case, NOTHING_MORE),
         ("check_step", "CheckStep", (*CHECK_JOB, *WHY, CANCEL, *CHECK_LOAD), job_case, NOTHING_MORE),
-        ("close_run", "CloseRun", CLOSE_RUN, _stopped, NOTHING_MORE),
+        ("close_run", "CloseRun", (*CLOSE_RUN, *SENDING), _stopped, NOTHING_MORE),
     ):
-        known = (*calls, SECRET, SIGN_IN)
+        expected = (*calls, SECRET, SIGN_IN)
 
         def armed(scenario: CaseScenario, function: str = function) -> None:
             scenario.arm(function, CrashFault("before", 0, "", scenario.marker))
 
         def named(
-            scenario: CaseScenario, function: str = function, known: tuple[CallPattern, ...] = known
+            scenario: CaseScenario, function: str = function, expected: tuple[CallPattern, ...] = expected
         ) -> Iterator[str]:
             texts = [line.text for line in scenario.environment.stack.logs(function)]
             lines = [text for text in texts if text.startswith("fault: call ")]
-            others = [line for line in lines if not any(re.search(each.pattern, line) for each in known)]
+            others = [line for line in lines if not any(re.search(each.pattern, line) for each in expected)]
             yield from (f"{function} made another call: {line}" for line in others)
             if not lines:
                 yield f"{function} made no call"
@@ -296,7 +292,7 @@ def _no_other_calls() -> Iterator[FaultCase]:
 
 
 def _hangs() -> Iterator[FaultCase]:
-    """A function that does nothing any more until its time-out ends it: a minute for a task."""
+    """A function that hangs until its timeout ends it: a minute for a task."""
     steps: Knobs = {"job_step": {"timeout": 300}, "load_step": {"timeout": 300}, "max_wait": 300}
     for name, function, call, make in (
         ("start_step of a job", "StartStep", POST, job_case),

@@ -110,9 +110,9 @@ def _warned(scenario: CaseScenario) -> Iterator[str]:
 
 
 def _kind(scenario: CaseScenario) -> Iterator[str]:
-    wanted = str(scenario.case.load_step["kind"]).upper()
-    if any(one["type"] != wanted for one in scenario.ours()):
-        yield f"a load was started that is not {wanted}"
+    expected = str(scenario.case.load_step["kind"]).upper()
+    if any(one["type"] != expected for one in scenario.ours()):
+        yield f"a load was started that is not {expected}"
 
 
 def _in_order(scenario: CaseScenario) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Data jobs that load a model themselves: that load is proven and awaited like our own, and never posted."""
+"""Data jobs that load a model themselves: this load is identified and awaited, and never posted."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def cases() -> Iterator[FaultCase]:
             f"the run is stopped, the cancelled job {what} its load",
             {"cancel_stops_load": stops, "seconds": 2},
             expected=ExpectedOutcome(("ABORTED Aborted",), 1, 0),
-            seconds=40,
+            seconds=120,
             during=_stopped_while_loading,
             holds=frozenset() if stops else frozenset({"model"}),
         )
     yield loading_case(
         "the run is stopped before the job loads",
-        {"seconds": 30},
+        {"seconds": 150},
         expected=ExpectedOutcome(("ABORTED Aborted",), 1, 0),
         inner=0,
         during=stop_while_running,

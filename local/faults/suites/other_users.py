@@ -1,4 +1,4 @@
-"""Another user starts the same job or model before, during or after ours: never their result for ours."""
+"""Another user starts the same job or model around ours: their result never counts as ours."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def cases() -> Iterator[FaultCase]:
 
 
 def while_ours_runs(**fields: object) -> Callable[[CaseScenario], None]:
-    """Another user's starts when ours is running and proven."""
+    """Let another user start the target while ours is running and proven."""
 
     def act(scenario: CaseScenario) -> None:
         scenario.until_proven()
@@ -32,7 +32,7 @@ def while_ours_runs(**fields: object) -> Callable[[CaseScenario], None]:
 
 
 AHEAD = 10
-"""Seconds by which theirs is shown before ours: several polls of the run."""
+"""Seconds between theirs and ours: several polls of the run."""
 
 
 def first(scenario: CaseScenario) -> None:
@@ -61,7 +61,7 @@ def _before() -> Iterator[FaultCase]:
 def _during() -> Iterator[FaultCase]:
     failing = while_ours_runs(seconds=4, outcome="FAIL")
     for policy, listed in (("queue", ok()), ("parallel", ok()), ("restart", red("JobCanceled"))):
-        knobs = {"while_running": policy, "seconds": 25}
+        knobs = {"while_running": policy, "seconds": 90 if policy == "restart" else 25}
         yield job_case(f"job: theirs during ours, {policy}", listed, job=knobs, during=failing)
         yield job_case(
             f"job: theirs during ours, {policy}, no list",
@@ -84,7 +84,7 @@ def _during() -> Iterator[FaultCase]:
 
 
 def _after() -> Iterator[FaultCase]:
-    """Theirs starts at the very moment in which ours ends."""
+    """Theirs starts at the moment in which ours ends."""
     job = {"when": "when_idle", "seconds": 20, "outcome": "FAIL"}
     yield job_case("job: theirs right after ours", during=while_ours_runs(**job), job={"seconds": 20})
     yield job_case(
@@ -95,7 +95,7 @@ def _after() -> Iterator[FaultCase]:
         faults=(NO_LIST,),
         holds=HELD_JOB,
     )
-    # The record has no ids and shows theirs running: only the list shows that ours has ended.
+    # The record has no ids and shows theirs running; only the list shows that ours has ended.
     yield job_case(
         "job: theirs right after ours, ids null",
         during=while_ours_runs(**{**job, "seconds": 120}),
@@ -111,7 +111,7 @@ def _after() -> Iterator[FaultCase]:
         during=while_ours_runs(**load),
         holds=HELD_MODEL,
     )
-    yield _unseen()
+    yield _followed_unseen()
 
 
 def _not_cancelled(scenario: CaseScenario) -> Iterator[str]:
@@ -119,7 +119,7 @@ def _not_cancelled(scenario: CaseScenario) -> Iterator[str]:
         yield "another user's execution was cancelled"
 
 
-def _unseen() -> FaultCase:
+def _followed_unseen() -> FaultCase:
     """Documented: without the list, an execution that follows ours before the first poll counts as ours."""
     failing_polls: dict[str, Any] = {"call": "job", "status": 503, "skip": 1, "count": 4}
     return job_case(

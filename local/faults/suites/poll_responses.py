@@ -1,4 +1,4 @@
-"""Bad answers while Celonis is only asked: they end nothing by themselves."""
+"""Unusable responses to polls do not end a run by themselves."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 from local.faults.case import ExpectedOutcome, FaultCase, job_case, load_case, red
 from local.faults.scenario import CaseScenario
-from local.faults.suites.actions import stop_while_running
+from local.faults.suites.actions import finish, stop_while_running
 
 RESET = 5
+LATE_SECONDS = 25
+"""Longer than it takes on a slow machine until a poll meets its fault."""
 PARTIAL = {"kind": "partial", "tables": ["VBAK"]}
 BAD: Mapping[str, Mapping[str, Any]] = {
     "500 with a support id": {"status": 500, "body": {"detail": "Support ID: 1234-abcd"}},
@@ -49,12 +51,12 @@ def cases() -> Iterator[FaultCase]:
     yield from _throttled()
     yield from _refused_once()
     yield from _late()
-    yield from _nobody_there()
+    yield from _unreachable()
     yield from _reasons()
 
 
 def _lists() -> Iterator[FaultCase]:
-    """The list of executions is an undocumented call: nothing hangs on it."""
+    """The list of executions is an undocumented call: nothing depends on it."""
     for what, fault in {**BAD, "403": {"status": 403}, "404": {"status": 404}}.items():
         yield job_case(
             f"{what} to the list of executions", faults=({"call": "executions", **FIRST, **fault},)
@@ -64,7 +66,7 @@ def _lists() -> Iterator[FaultCase]:
 
 
 def _histories() -> Iterator[FaultCase]:
-    """So is the load history, which is requested once: without it, nothing is known of earlier loads."""
+    """The load history is undocumented too and requested once: without it, earlier loads are unknown."""
     odd = {
         "dataLoadHistory": [{"loadStatus": "SUCCESS", "startDate": 9e15, "endDate": -5}, 7],
         "averageLoadTime": [{"type": "COMPLETE", "averageLoadingTime": -1}, None],
@@ -89,11 +91,11 @@ def _tables(what: str) -> FaultCase:
 
 
 def _no_tables() -> Iterator[FaultCase]:
-    """Opening waits like the steps do: within the time-out of the first step, and the record says why."""
+    """Opening waits as steps do, within the timeout of the first step, and records the reason."""
 
     def says_why(scenario: CaseScenario) -> None:
         scenario.until(
-            lambda: any("trouble" in state for state in scenario.first_steps()), "a reason in the record"
+            lambda: any("last_error" in state for state in scenario.first_steps()), "a reason in the record"
         )
 
     down = {"call": "tables", "status": 503}
@@ -153,10 +155,10 @@ def _throttled() -> Iterator[FaultCase]:
         "429 to cancel",
         ExpectedOutcome(("ABORTED Aborted",), 1, 0),
         alone=True,
-        job={"seconds": 45},
+        job={"seconds": 150},
         faults=({"call": "cancel", **fault},),
         during=stop_while_running,
-        says=("(CANCEL)",),
+        says=("was cancelled.",),
     )
     bare = {"status": 429, "shape": "empty", "skip": 1, "count": 2}
     yield job_case("429 without a body to polls of the job", alone=True, faults=({"call": "job", **bare},))
@@ -178,7 +180,7 @@ def _throttled() -> Iterator[FaultCase]:
 
 
 def _refused_once() -> Iterator[FaultCase]:
-    """One poll that is refused says nothing of the job. A 401 is sent three times before it counts as one."""
+    """One rejected poll proves nothing. A 401 is sent three times before it counts as rejected."""
     for status, count in ((401, 3), (403, 1), (404, 1)):
         once = {"call": "job", "status": status, "count": count}
         yield job_case(f"one {status} to a poll of the job", alone=True, faults=({**once, "skip": 1},))
@@ -198,7 +200,7 @@ def _refused_once() -> Iterator[FaultCase]:
 
 def _clock_time(scenario: CaseScenario) -> None:
     scenario.until_started()
-    until = time.gmtime(time.time() + RESET + 4)
+    until = time.gmtime(time.time() + RESET + LATE_SECONDS)
     detail = f"Rate limit exceeded, try again at {time.strftime('%H:%M:%S', until)} UTC"
     scenario.fault(
         "job", status=429, body={"status": 429, "detail": detail, "errorCode": "LIMIT_RATE_EXCEEDED"}
@@ -223,24 +225,28 @@ def _waited(scenario: CaseScenario, call: str, target: str) -> Iterator[str]:
 
 
 def _late() -> Iterator[FaultCase]:
-    """A bad response late in the run must not look like an end either."""
+    """A bad response late in the run must not count as an end either: the load runs until it was given."""
     late = {"skip": 5, "count": 1}
+    load: dict[str, Any] = {"model": {"seconds": 240}, "definition": {"settle": 2}, "during": _finished_late}
     for what in ("an empty answer", "a web page"):
         yield load_case(
             f"{what} to a late poll of the load",
-            model={"seconds": 16},
-            definition={"settle": 2},
             faults=({"call": "last_load", **BAD[what], **late},),
+            **load,
         )
     yield load_case(
         "404 to a late poll of the load, whose tables are there",
-        model={"seconds": 16},
-        definition={"settle": 2},
         faults=({"call": "last_load", "status": 404, **late},),
+        **load,
     )
 
 
-def _nobody_there() -> Iterator[FaultCase]:
+def _finished_late(scenario: CaseScenario) -> None:
+    scenario.until(lambda: not list(scenario.unused_faults()), "the bad response")
+    finish(scenario)
+
+
+def _unreachable() -> Iterator[FaultCase]:
     yield job_case(
         "a host name that cannot be resolved",
         red("JobTimedOut", executions=0),
@@ -274,7 +280,7 @@ def _elsewhere(scenario: CaseScenario, address: str) -> None:
 
 
 def _reasons() -> Iterator[FaultCase]:
-    """Why a job failed is asked for last: without an answer it has failed all the same."""
+    """The reason of a failed job is requested last: without a response, the job has still failed."""
     failed: dict[str, Any] = {"job": {"outcome": "FAIL"}, "alone": True}
     refused = {str(status): {"status": status} for status in (403, 404, 429)}
     for what, fault in {**BAD, **refused}.items():

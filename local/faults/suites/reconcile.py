@@ -1,4 +1,4 @@
-"""Work that nothing resumes: no delivery is repeated, no event arrives. Reconcile finishes it."""
+"""Work that no delivery and no event resumes: reconcile finishes it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def cases() -> Iterator[FaultCase]:
 
 
 def _rounds(scenario: CaseScenario, done: Callable[[], bool], what: str) -> None:
-    """Reconcile comes round until something is so. It leaves alone what is younger than 20 s."""
+    """Run reconcile until the condition holds. It ignores items younger than 20 s."""
 
     def round_over() -> bool:
         if done():
             return True
-        scenario.environment.stack.invoke("Reconcile", b"{}")
+        scenario.environment.reconcile()
         return False
 
     scenario.until(round_over, what, MAX_WAIT, pause=ROUND_SECONDS)
@@ -41,7 +41,7 @@ def _never_sent_again() -> FaultCase:
     def start(scenario: CaseScenario) -> None:
         scenario.listen()
         scenario.arm("Trigger", CrashFault("after", 1, "TransactWriteItems"))
-        scenario.deliver()
+        scenario.deliver_once()
         _rounds(
             scenario, lambda: "OPENING" not in (_statuses(scenario) or ["OPENING"]), "the start of the run"
         )
@@ -67,7 +67,6 @@ def _next_end_event_lost() -> FaultCase:
             scenario.arm(
                 "CloseRun", CrashFault("before", 1, "StartExecution", event=f'"name": ?"{scenario.marker}-1"')
             )
-        scenario.until(lambda: scenario.runs(), "the run")
         join(scenario)
         stop_while_running(scenario)
         _rounds(scenario, lambda: _statuses(scenario) == ["ABORTED", "SUCCEEDED"], "the end of what waited")
@@ -81,7 +80,7 @@ def _next_end_event_lost() -> FaultCase:
 
 
 def _claimed_late() -> FaultCase:
-    """A function goes on when its execution is stopped, as it does in AWS."""
+    """A function continues when its execution is stopped, as in AWS."""
 
     def during(scenario: CaseScenario) -> None:
         scenario.until_in("OpenRun")
@@ -105,8 +104,8 @@ def _left() -> FaultCase:
         key = f"lease#model#{scenario.model}"
         scenario.until(lambda: _statuses(scenario) == ["ABORTED"], "the end of the run")
         if not scenario.environment.item(key):
-            scenario.complaints.append("the lease was freed while the load was under way")
+            scenario.complaints.append("the lease was freed while the load was running")
         _rounds(scenario, lambda: scenario.environment.item(key) is None, "the lease")
 
     name = "reconciled: the lease of a load that was left to end"
-    return load_case(name, STOPPED, model={"seconds": 30}, during=during)
+    return load_case(name, STOPPED, model={"seconds": 60}, during=during)

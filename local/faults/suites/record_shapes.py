@@ -8,11 +8,11 @@ from typing import Any
 from local.faults.case import ExpectedOutcome, FaultCase, job_case, load_case, red
 
 NO_LIST = {"call": "executions", "status": 404, "count": None}
-"""The list of executions is not documented: perhaps it is not served."""
+"""The list of executions is not documented and may be missing."""
 NULL_IDS = {"null_fields": ["currentExecutionId", "latestExecutionItemId"]}
 TIMEOUT = {"timeout": 10}
 SEEN = 20
-"""Seconds in which some poll sees it running, also on a busy machine."""
+"""Seconds in which at least one poll sees it running, also on a slow machine."""
 NO_ID_NO_DATES = ["dataLoadId", "startDate", "endDate"]
 
 
@@ -30,7 +30,7 @@ def both(
     listed: ExpectedOutcome | None = None,
     bare: ExpectedOutcome | None = None,
 ) -> Iterator[FaultCase]:
-    """With the list of executions, and without it."""
+    """Yield the case with the list of executions, and without it."""
     yield job_case(f"job: {name}", listed, job=job)
     yield job_case(f"job: {name}, no list", bare, job=job, faults=(NO_LIST,))
 

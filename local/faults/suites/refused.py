@@ -1,4 +1,4 @@
-"""403 and 404 that last: the run ends, and names the permission or the id."""
+"""Permanent 403 and 404: the run fails and names the permission or the id."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _loads(status: int, error: str) -> Iterator[FaultCase]:
 
 
 def _token() -> FaultCase:
-    """Another address than the team's own answers like this."""
+    """An address that is not the team's own answers like this."""
     return job_case(
         "404 to the token request",
         red("NotFound", executions=0),
@@ -102,6 +102,8 @@ def _gone() -> Iterator[FaultCase]:
     yield job_case(
         "the job is deleted while it runs",
         red("NotFound"),
+        job={"seconds": 60},
+        runs_on=None,
         during=job_deleted,
         holds=HELD_JOB,
         says=("Check the ids",),
@@ -109,6 +111,8 @@ def _gone() -> Iterator[FaultCase]:
     yield load_case(
         "the model is deleted while it loads",
         red("NotFound", executions=0, loads=1),
+        model={"seconds": 60},
+        runs_on=None,
         during=model_deleted,
         holds=HELD_MODEL,
         says=("Check the ids",),
@@ -129,7 +133,7 @@ def _gone() -> Iterator[FaultCase]:
 
 
 def _never_a_run() -> Iterator[FaultCase]:
-    """An invalid input ends the execution before it becomes a run, and a notification is sent."""
+    """An invalid input ends the execution before it becomes a run; a notification is sent."""
     step = {"job": "0b8a1f2e-7c4d-4f6a-8e21-3a9d5c7b1e10"}
     for name, error, document in (
         ("a pipeline that nobody defined", "UnknownPipeline", {"pipeline": "nobody"}),

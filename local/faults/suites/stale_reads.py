@@ -1,4 +1,4 @@
-"""For a while after a start, Celonis shows what was before it."""
+"""For a while after a start, Celonis shows the state before it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from local.faults.case import FaultCase, job_case, load_case, ok, red
 
 ASSUMED = 6
-"""Seconds that the pipelines of the cases allow a poll to be stale at most (``settle``)."""
+"""Maximum staleness of polls in seconds that the pipelines of the cases allow (``settle``)."""
 LONG = {"settle": 24}
 LATE: dict[str, Any] = {"definition": LONG, "max_wait": 210}
 
@@ -28,18 +28,20 @@ def cases() -> Iterator[FaultCase]:
 
 
 def _status(seconds: float) -> Iterator[FaultCase]:
-    """The status alone, which is what a script that only reads the status would believe."""
+    """The status alone, which a script that reads only the status would use."""
     more: dict[str, Any] = LATE if seconds > ASSUMED else {}
     stale = {"seconds": 1.5, "stale": {"status": seconds}}
-    for kind, made, bad, error, good in (
+    for kind, create_case, bad, error, good in (
         ("job", job_case, "FAIL", "JobFailed", ok()),
         ("load", load_case, "ERROR", "LoadFailed", ok(0, 1)),
     ):
         name = f"{kind}: status stale for {seconds:g} s"
-        yield made(f"{name}, success after failure", good, **{kind_of(kind): stale}, ran="FAIL", **more)
+        yield create_case(
+            f"{name}, success after failure", good, **{kind_of(kind): stale}, ran="FAIL", **more
+        )
         broken = red(error, executions=good.executions, loads=good.loads)
         knobs = {**stale, "outcome": bad}
-        yield made(f"{name}, failure after success", broken, **{kind_of(kind): knobs}, **more)
+        yield create_case(f"{name}, failure after success", broken, **{kind_of(kind): knobs}, **more)
 
 
 def kind_of(kind: str) -> str:

@@ -1,21 +1,26 @@
-"""Executions stopped in each state, with a trigger waiting, and what the record says of it."""
+"""Executions stopped in each state, with a pending trigger, and the outcome in the record."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
-from local.faults.case import ExpectedOutcome, FaultCase, job_case, load_case
+from local.aws.runtime.fault_injector import CrashFault
+from local.faults.case import ExpectedOutcome, FaultCase, job_case, load_case, nothing
 from local.faults.scenario import CaseScenario
-from local.faults.suites.actions import another_user, join, shorten, stop_while_running
+from local.faults.suites.actions import another_user, finish, join, shorten, stop_while_running
+from local.faults.suites.crashes import LOAD_POLL, POLL, with_fault
 
 LONG = 8
+HANG_SECONDS = 20.0
+"""Longer than the stop takes on a slow machine."""
 PARTIAL = {"kind": "partial", "tables": ["VBAK"]}
 
 
 def cases() -> Iterator[FaultCase]:
     yield from _each_state()
-    yield from _in_line()
+    yield from _stopped_in_queue()
     yield from _side_by_side()
     yield from _expired()
     yield from _what_is_said()
@@ -25,12 +30,11 @@ def then_follows(executions: int, loads: int) -> ExpectedOutcome:
     return ExpectedOutcome(("ABORTED Aborted", "SUCCEEDED"), executions, loads)
 
 
-def stopped_in(name: str) -> Callable[[CaseScenario], None]:
-    """Stopped in a state, while another trigger waits for the end of the run."""
+def stopped_in(name: str, then: Callable[[CaseScenario], None] = nothing) -> Callable[[CaseScenario], None]:
+    """Stop a run in a state, while another trigger waits for its end. ``then``: what follows the stop."""
     state = name.partition(",")[0]
 
     def act(scenario: CaseScenario) -> None:
-        scenario.until(lambda: scenario.runs(), "the run's record")
         join(scenario)
         scenario.until_in(state)
         if "the POST" in name:
@@ -39,17 +43,24 @@ def stopped_in(name: str) -> Callable[[CaseScenario], None]:
             scenario.until_started()
         shorten(scenario)
         scenario.stop()
+        then(scenario)
 
     return act
+
+
+def theirs(scenario: CaseScenario) -> None:
+    """Start the job or the model as another user, until the case finishes it."""
+    another_user(scenario, seconds=600)
 
 
 def _each_state() -> Iterator[FaultCase]:
     slow: dict[str, Any] = {"kind": "delay", "seconds": LONG}
     slow_polls = {"call": "job", **slow}
+    hangs = partial(CrashFault, "before", event='{}-1"', hangs=HANG_SECONDS)
     posts = {"call": "execute", **slow}
     long = {"seconds": 60}
     for state, again, job, fault in (
-        ("StartJob, nothing sent yet", 0, None, slow_polls),
+        ("StartJob, nothing sent yet", 0, None, hangs(pattern=POLL.pattern)),
         ("StartJob, the POST has arrived", 1, long, {**posts, "when": "after"}),
         ("StartJob, the POST is on its way", 1, long, {**posts, "when": "before"}),
         ("WaitJob", 1, long, None),
@@ -59,7 +70,7 @@ def _each_state() -> Iterator[FaultCase]:
     tables, slow_polls, posts = ({"call": call, **slow} for call in ("tables", "last_load", "load"))
     yield _in("OpenRun", load_case, then_follows(0, 1), tables, load_step=PARTIAL)
     for state, again, model, fault in (
-        ("StartLoad, nothing sent yet", 0, None, slow_polls),
+        ("StartLoad, nothing sent yet", 0, None, hangs(pattern=LOAD_POLL.pattern)),
         ("StartLoad, the POST has arrived", 1, {"seconds": 30}, {**posts, "when": "after"}),
         ("WaitLoad", 1, {"seconds": 30}, None),
         ("CheckLoad", 1, {"seconds": 30}, {**slow_polls, "skip": 1}),
@@ -70,31 +81,34 @@ def _each_state() -> Iterator[FaultCase]:
 def _in(
     name: str, make: Callable[..., FaultCase], expected: ExpectedOutcome, fault: Any, **more: Any
 ) -> FaultCase:
-    act, faults = stopped_in(name), (fault,) if fault else ()
-    return make(f"stopped in {name}", expected, during=act, faults=faults, **more)
+    """``fault``: of the simulator, or of the first run's start_step."""
+    case = make(f"stopped in {name}", expected, during=stopped_in(name), **more)
+    if isinstance(fault, CrashFault):
+        return with_fault(case, "StartStep", fault)
+    return case.but(faults=(fault,) if fault else ())
 
 
-def _in_line() -> Iterator[FaultCase]:
-    """Stopped before its turn has come: nothing was sent, and what runs is not touched."""
+def _stopped_in_queue() -> Iterator[FaultCase]:
+    """Stopped while it waits for a lease: nothing was sent, and what is running is not cancelled."""
     waiting = ExpectedOutcome(("ABORTED Aborted", "SUCCEEDED"), 1, 0)
     yield job_case(
         "stopped in WaitJob, theirs is running",
         waiting,
-        before=lambda scenario: another_user(scenario, seconds=30),
-        during=stopped_in("WaitJob"),
+        before=theirs,
+        during=stopped_in("WaitJob", finish),
         also=_not_cancelled,
     )
     loading = ExpectedOutcome(("ABORTED Aborted", "SUCCEEDED"), 0, 1)
     yield load_case(
         "stopped in WaitLoad, theirs is running",
         loading,
-        before=lambda scenario: another_user(scenario, seconds=30),
-        during=stopped_in("WaitLoad"),
+        before=theirs,
+        during=stopped_in("WaitLoad", finish),
     )
     yield job_case(
         "stopped in WaitJob, another run of ours uses the job",
         ExpectedOutcome(("SUCCEEDED", "ABORTED Aborted"), 1, 0),
-        job={"seconds": 25},
+        job={"seconds": 300},
         before=lambda scenario: scenario.define(f"{scenario.name}-b"),
         during=_second_stopped,
         also=_not_cancelled,
@@ -109,7 +123,7 @@ def _side_by_side() -> Iterator[FaultCase]:
         job={"seconds": 60, "cancel_seconds": LONG + 6},
         before=_group,
         during=_stopped_in_the_second_poll,
-        says=("was cancelled (CANCEL)",),
+        says=("was cancelled.",),
         quiet=True,
     )
 
@@ -122,7 +136,7 @@ def _group(scenario: CaseScenario) -> None:
 
 def _stopped_in_the_second_poll(scenario: CaseScenario) -> None:
     scenario.until_started()
-    scenario.until(lambda: not list(scenario.unstruck()), "the poll of the second start")
+    scenario.until(lambda: not list(scenario.unused_faults()), "the poll of the second start")
     scenario.stop()
 
 
@@ -132,6 +146,7 @@ def _second_stopped(scenario: CaseScenario) -> None:
     scenario.until(lambda: any("waiting_for" in state for state in scenario.first_steps()), "a run in line")
     scenario.until_in("WaitJob", second)
     scenario.stop(second)
+    finish(scenario)
 
 
 def _not_cancelled(scenario: CaseScenario) -> Iterator[str]:
@@ -140,7 +155,7 @@ def _not_cancelled(scenario: CaseScenario) -> Iterator[str]:
 
 
 def _expired() -> Iterator[FaultCase]:
-    """The state machine's own time-out, of two weeks, ends the execution."""
+    """The timeout of the state machine, two weeks, ends the execution."""
 
     def expire(scenario: CaseScenario) -> None:
         scenario.until_started()
@@ -152,7 +167,7 @@ def _expired() -> Iterator[FaultCase]:
         ExpectedOutcome(("TIMED_OUT States.Timeout",), 1, 0),
         job={"seconds": 60},
         during=expire,
-        says=("timeout of the state machine", "was cancelled (CANCEL)"),
+        says=("timeout of the state machine", "was cancelled."),
     )
     yield load_case(
         "the state machine times out while the load runs",
@@ -172,7 +187,7 @@ def _what_is_said() -> Iterator[FaultCase]:
         stopped,
         job={"seconds": 60, "cancel_seconds": 5},
         during=stop_while_running,
-        says=("was cancelled (CANCEL)",),
+        says=("was cancelled.",),
     )
     yield job_case(
         "stopped, and cancel is ignored",
@@ -206,7 +221,7 @@ def _what_is_said() -> Iterator[FaultCase]:
     yield load_case(
         "stopped right after a load was started, all stale for 5 s, the next run waits for it",
         ExpectedOutcome(("ABORTED Aborted", "SUCCEEDED"), 0, 2),
-        model={"seconds": 30, "stale": 5},
+        model={"seconds": 45, "stale": 5},
         definition={"settle": 8},
         during=_joined_and_stopped,
     )

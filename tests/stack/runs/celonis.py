@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import requests
 
 from local.celonis import world
+from local.wait import until
 
 SECONDS = 10.0
 POOL = world.POOL_ID
@@ -77,11 +78,12 @@ class CelonisControls:
         self._send("PUT", f"/models/{model}", knobs)
 
     def finish(self, job: str, outcome: str = "SUCCESS") -> None:
-        """Ends what runs there now."""
-        assert self._post(f"/jobs/{job}/finish", outcome=outcome)["ended"] is not None
+        """Ends what runs there, once something runs."""
+        until(lambda: self._post(f"/jobs/{job}/finish", outcome=outcome)["ended"], f"a run of job {job}")
 
     def finish_load(self, model: CelonisModel) -> None:
-        assert self._post(f"/models/{model.id}/finish")["ended"] is not None
+        """Ends the load that runs there, once one runs."""
+        until(lambda: self._post(f"/models/{model.id}/finish")["ended"], f"a load of model {model.id}")
 
     def start(self, job: str, **how: object) -> None:
         """Another user starts the job."""
@@ -112,6 +114,10 @@ class CelonisControls:
     def requests(self, call: str, about: str = "") -> list[Json]:
         """The requests of one call whose path names ``about``, in the order of their answers."""
         return [one for one in self._ledger()["requests"] if one["call"] == call and about in one["path"]]
+
+    def all_requests(self) -> list[Json]:
+        """Every request to Celonis, in the order of the answers."""
+        return list(self._ledger()["requests"])
 
     def starts(self) -> list[Json]:
         """Everything that the service started anywhere."""

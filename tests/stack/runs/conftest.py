@@ -14,7 +14,7 @@ from local.aws.settings import EventSettings, Settings
 from local.aws.stack import LocalStack
 from local.celonis import world
 from local.celonis.server import CelonisSimulator
-from local.serve import PARAMETERS, ROOT, STACK_NAME, STATE, LocalService, connect
+from local.serve import PARAMETERS, RECEIVES_CALLBACKS, ROOT, STACK_NAME, STATE, LocalService, connect
 from tests.conftest import LAST
 from tests.stack.runs.celonis import CelonisControls
 from tests.stack.runs.service import SAMPLE, DeployedService
@@ -66,7 +66,9 @@ def local_service(tokens: list[str]) -> Iterator[LocalService]:
     state = STATE / "passages"
     shutil.rmtree(state / "logs", ignore_errors=True)
     settings = Settings(
-        time_factor=TIME_FACTOR, events=EventSettings(late_seconds=0.4, retry_delays=(0.05, 0.1))
+        time_factor=TIME_FACTOR,
+        environment=RECEIVES_CALLBACKS,
+        events=EventSettings(late_seconds=0.4, retry_delays=(0.05, 0.1)),
     )
     with CelonisSimulator(new_token=new_token) as simulator:
         stack = LocalStack.deploy(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from collections.abc import Iterator
+from urllib.parse import quote
 
 import requests
 from botocore.auth import SigV4Auth
@@ -16,7 +18,7 @@ from tests.stack.runs.celonis import Json
 from tests.stack.runs.documents import WEBHOOK_SECRET, WORKFLOW_SUCCEEDED
 from tests.stack.runs.service_base import ServiceBase
 
-HTTP_SECONDS = 15.0
+HTTP_SECONDS = 60.0
 
 
 class EntryPoints(ServiceBase):
@@ -71,6 +73,14 @@ class EntryPoints(ServiceBase):
         signed = AWSRequest(method=method, url=self.stack.api_url + path, data=raw, headers=given)
         SigV4Auth(self.stack.credentials, "execute-api", REGION).add_auth(signed)
         return self.send(method, path, raw, dict(signed.headers))
+
+    def pages(self, path: str) -> Iterator[Json]:
+        """Every page of a list of the runs API; ``path`` has a query."""
+        page: Json = self.call("GET", path).json()
+        yield page
+        while page["next"]:
+            page = self.call("GET", f"{path}&after={quote(page['next'], safe='')}").json()
+            yield page
 
     def execute(self, document: object, name: str | None = None) -> str:
         """Starts an execution by hand; gives its name. ``document``: JSON, or text as it is."""

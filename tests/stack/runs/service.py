@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 
+from celonis_refresh.timing import iso
 from local.wait import until
 from tests.stack.runs.celonis import Json
 from tests.stack.runs.configuration import ServiceConfiguration
@@ -66,6 +68,12 @@ class DeployedService(ServiceConfiguration, EntryPoints, NotificationInbox):
         answer = self.stack.client("stepfunctions").get_execution_history(executionArn=self.arn(name))
         events: list[Json] = answer["events"]
         return events
+
+    def waits(self, name: str) -> list[int]:
+        """The seconds until the next poll that the functions of an execution gave, in order."""
+        details = [event.get("lambdaFunctionSucceededEventDetails") for event in self.history(name)]
+        outputs = [json.loads(one["output"]) for one in details if one]
+        return [one["wait"] for one in outputs if one.get("wait")]
 
     def item(self, pk: str) -> Json:
         """An item of the table in DynamoDB's own notation; empty where there is none."""
@@ -141,10 +149,11 @@ class DeployedService(ServiceConfiguration, EntryPoints, NotificationInbox):
             for item in page["Items"]
         ]
 
-    def age(self, pk: str) -> None:
-        """Makes an item so old that no function can still be working on it."""
+    def age(self, pk: str, seconds: float | None = None) -> None:
+        """Makes an item so old that no function can still be working on it: years, or some seconds."""
         item = self.item(pk)
-        old = f"2020-01-01T00:00:00.000Z {item['position']['S'].split(' ', 1)[1]}"
+        at = "2020-01-01T00:00:00.000Z" if seconds is None else iso(time.time() - seconds)
+        old = f"{at} {item['position']['S'].split(' ', 1)[1]}"
         self.stack.client("dynamodb").update_item(
             TableName=self.stack.outputs["TableName"],
             Key={"pk": {"S": pk}},

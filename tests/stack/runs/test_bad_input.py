@@ -72,7 +72,7 @@ def test_a_definition_that_makes_no_sense_fails_the_execution_and_the_request(
     assert celonis.requests("job") == []
 
 
-def test_a_parameter_that_is_no_json_is_told(service: DeployedService, celonis: CelonisControls) -> None:
+def test_a_parameter_that_is_no_json_is_reported(service: DeployedService, celonis: CelonisControls) -> None:
     texts = ["{'data_pool': 'p'}", '{"data_pool": ', " ", "[" * 5000, '"text"', "NaN", "5"]
     names = []
     for text in texts:
@@ -119,7 +119,7 @@ BY_EXECUTION: list[tuple[object, str, str]] = [
 ]
 
 
-def test_an_execution_with_a_malformed_input_fails_and_says_why(
+def test_an_execution_with_a_malformed_input_fails_with_the_reason(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
     service.define(SOME, jobs=[celonis.job()])
@@ -132,7 +132,7 @@ def test_an_execution_with_a_malformed_input_fails_and_says_why(
     assert service.is_free(SOME)
 
 
-def test_a_request_with_a_malformed_body_is_refused_and_says_why(
+def test_a_request_with_a_malformed_body_is_refused_with_the_reason(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
     service.define(SOME, jobs=[celonis.job()])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from celonis_refresh.timing import epoch
 from local.wait import until
 from tests.stack.runs.celonis import CelonisControls
 from tests.stack.runs.service import DeployedService, is_sentence
 
 
-def test_jobs_run_in_order_groups_side_by_side_and_then_all_loads_side_by_side(
+def test_jobs_run_in_order_groups_in_parallel_and_then_all_loads_in_parallel(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
     first, one, other, last = celonis.job(), celonis.job(seconds=600), celonis.job(seconds=60), celonis.job()
@@ -66,7 +65,7 @@ def test_a_job_and_a_model_that_never_ran_before_run(
     assert [len(celonis.executions(job)), len(celonis.loads(model))] == [1, 1]
 
 
-def test_a_failed_job_lets_its_siblings_end_starts_nothing_later_and_is_told_with_its_reason(
+def test_a_failed_job_lets_its_siblings_end_starts_nothing_later_and_is_reported_with_its_reason(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
     fails = celonis.job(outcome="FAIL", error_messages=["Column VBELN is missing in VBAK."])
@@ -81,7 +80,8 @@ def test_a_failed_job_lets_its_siblings_end_starts_nothing_later_and_is_told_wit
     assert is_sentence(described["cause"])
     assert service.states(name)[-1] == "RunFailed"
     assert (run["status"], run["error"]) == ("FAILED", "JobFailed")
-    assert described["cause"] in run["outcome"]
+    reason = described["cause"].partition(fails)[2]
+    assert f"({fails}){reason}" in run["outcome"]  # the record has the name of the job before its id
     outcomes = {step: state["outcome"] for step, state in run["steps"].items()}
     assert outcomes == {"job-0": "FAILED", "job-1": "SUCCEEDED"}
     assert celonis.executions(sibling)[0]["outcome"] == "SUCCESS"
@@ -134,7 +134,8 @@ def test_every_end_of_a_load_is_reported_as_it_was(
     assert "The schema does not fit." in runs[2]["outcome"]
     assert all(is_sentence(service.ended(name)["cause"]) for name in names[1:])
     assert [runs[number]["error"] in service.notice_about(names[number]) for number in (1, 2, 3)]
-    assert service.notices_about(names[0]) == []
+    assert "succeeded with a warning" in service.notice_about(names[0])
+    assert text in service.notice_about(names[0])
 
 
 def test_a_failed_load_lets_the_others_end(service: DeployedService, celonis: CelonisControls) -> None:
@@ -158,7 +159,7 @@ def test_a_job_that_another_user_runs_is_waited_for(
     assert refused == []
 
 
-def test_a_start_whose_answer_is_lost_is_looked_up_and_not_sent_again(
+def test_a_start_with_a_lost_response_is_looked_up_and_not_sent_again(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
     job, model = celonis.job(seconds=0.8), celonis.model("VBAK", seconds=0.8)
@@ -169,7 +170,7 @@ def test_a_start_whose_answer_is_lost_is_looked_up_and_not_sent_again(
     assert [len(celonis.requests("execute", job)), len(celonis.requests("load", model.id))] == [1, 1]
 
 
-def test_a_celonis_that_stumbles_while_it_is_asked_does_not_end_a_run(
+def test_temporary_errors_of_celonis_do_not_end_a_run(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
     job = celonis.job(seconds=0.8)
@@ -180,10 +181,11 @@ def test_a_celonis_that_stumbles_while_it_is_asked_does_not_end_a_run(
     assert len(celonis.executions(job)) == 1
 
 
-def test_what_a_run_took_is_learned_and_the_next_one_sees_its_end_sooner(
+def test_what_a_run_took_is_learned_and_the_next_one_polls_around_its_end(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
-    job, model = celonis.job(seconds=7), celonis.model("VBAK", seconds=7)
+    lasts = 7.0
+    job, model = celonis.job(seconds=lasts), celonis.model("VBAK", seconds=lasts)
     pipeline = service.pipeline(jobs=[job], loads=[model.id], poll={"floor": 1})
     first = service.run_by_hand({"pipeline": pipeline})
     learned = [
@@ -196,11 +198,10 @@ def test_what_a_run_took_is_learned_and_the_next_one_sees_its_end_sooner(
         assert len(service.states(run["run_id"])) <= 3 * sum(polls) + 12
     for item in learned:
         (seconds,) = [float(one["N"]) for one in item["successes"]["L"]]
-        assert 6.5 <= seconds <= 8.5
+        assert lasts - 0.5 <= seconds <= lasts + 1.5
         assert item["expires"]["N"]
+    # Not the time itself: by luck, a poll of the first run may come right after the end.
     for step in ("job-0", "load-0"):
-        took = [
-            epoch(run["steps"][step]["ended_at"]) - epoch(run["steps"][step]["noted_at"])
-            for run in (first, second)
-        ]
-        assert took[1] < took[0]
+        assert first["steps"][step]["polls"] < second["steps"][step]["polls"]
+    unknown, known = (service.waits(run["run_id"]) for run in (first, second))
+    assert known[-1] < unknown[-1]

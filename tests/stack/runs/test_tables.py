@@ -6,7 +6,7 @@ from tests.stack.runs.celonis import POOL, CelonisControls
 from tests.stack.runs.service import DeployedService, is_sentence
 
 
-def test_an_unknown_table_fails_the_run_before_anything_starts_and_tells_the_names_there_are(
+def test_an_unknown_table_fails_the_run_before_anything_starts_and_shows_the_names_there_are(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
     job, model = celonis.job(), celonis.model("VBAK", "VBAP=Items")
@@ -58,7 +58,7 @@ def test_an_unknown_table_of_one_trigger_is_left_out_of_the_run_that_follows(
     assert service.is_free(pipeline)
 
 
-def test_while_celonis_cannot_be_asked_for_tables_the_run_waits_until_its_first_step_times_out(
+def test_while_tables_cannot_be_read_the_run_waits_until_its_first_step_times_out(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
     job, model = celonis.job(), celonis.model("VBAK")
@@ -70,7 +70,7 @@ def test_while_celonis_cannot_be_asked_for_tables_the_run_waits_until_its_first_
     assert (described["status"], described["error"], run["error"]) == ("FAILED", "JobTimedOut", "JobTimedOut")
     assert "503" in described["cause"]
     assert is_sentence(described["cause"])
-    assert "503" in service.show(later)["steps"]["load-0"]["trouble"]
+    assert "503" in service.show(later)["steps"]["load-0"]["last_error"]
     assert celonis.starts() == []
     celonis.clear_faults()
     assert service.closed(later)["status"] == "SUCCEEDED"
@@ -98,7 +98,7 @@ def test_a_page_address_of_another_host_is_refused(
     assert celonis.starts() == []
 
 
-def test_jobs_and_models_that_celonis_does_not_know_are_told(
+def test_jobs_and_models_that_celonis_does_not_know_are_reported(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
     unknown = "00000000-0000-4000-8000-000000000000"

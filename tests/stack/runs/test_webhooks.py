@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
+from celonis_refresh.runs.table import MAX_ACTIONS
 from local.serve import ROOT
 from tests.stack.runs.celonis import CelonisControls
 from tests.stack.runs.service import WORKFLOW_SUCCEEDED, DeployedService, is_sentence
+from tests.stack.triggers.sender_requests import CALLS, source_of
 
 
 def test_a_signed_webhook_starts_the_job_before_it_is_answered_and_ends_in_a_loaded_model(
@@ -71,7 +73,7 @@ def test_a_job_that_loads_a_model_itself_is_started_before_the_webhook_is_answer
     assert celonis.requests("load", model.id) == []
 
 
-def test_the_state_machine_goes_on_from_the_job_that_the_trigger_started(
+def test_the_state_machine_continues_from_the_job_that_the_trigger_started(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
     pipeline = service.pipeline(jobs=[celonis.job()], loads=[celonis.model().id])
@@ -152,6 +154,21 @@ def test_a_delivery_sent_again_gets_the_run_that_it_led_to(
     service.closed(other.json()["runs"][0]["run_id"])
 
 
+def test_a_batch_that_is_larger_than_a_transaction_is_one_run(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
+    """Its events have one item until the function that accepts them records each, and deletes the item."""
+    job, call = celonis.job(), CALLS["azure_event_grid"](1)
+    source = source_of(service, call, {"pipeline": service.pipeline(jobs=[job])})
+    events = [{"id": f"event-{number}", "eventType": "Loaded"} for number in range(MAX_ACTIONS + 1)]
+    body = json.dumps(events).encode()
+    answer = service.send("POST", f"/webhooks/{source}{call.query}", body, call.headers)
+    assert answer.status_code == 202
+    (run_id,) = {event["runs"][0]["run_id"] for event in answer.json()["events"]}
+    assert service.closed(run_id)["status"] == "SUCCEEDED"
+    assert len(celonis.executions(job)) == 1
+
+
 def test_one_event_starts_every_pipeline_whose_rule_matches(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
@@ -201,7 +218,7 @@ def routes() -> list[tuple[str, str, bool]]:
     return found
 
 
-def test_the_webhook_route_is_open_and_every_other_route_wants_a_signature(
+def test_the_webhook_route_is_open_and_every_other_route_requires_a_signature(
     service: DeployedService, routes: list[tuple[str, str, bool]]
 ) -> None:
     assert {path for _, path, is_open in routes if is_open} == {"/webhooks/{source}"}

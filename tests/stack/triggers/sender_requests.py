@@ -25,7 +25,7 @@ CREDENTIALS = "refresh:pass:word-with-colons"
 class SenderRequest:
     """``secret``: what Secrets Manager holds; ``fields``: of the source, beside sender, secret and rules.
 
-    ``again``: the response to the same event sent again. ``delivery``: the id that the answer names.
+    ``delivery``: the id that the answer names. ``has_callback``: its callback address identifies the event.
     """
 
     sender: str
@@ -35,6 +35,12 @@ class SenderRequest:
     secret: str = SECRET
     fields: Json = field(default_factory=dict)
     delivery: str | None = None
+    has_callback: bool = False
+
+    @property
+    def is_identified(self) -> bool:
+        """Whether the same event sent again is recognised."""
+        return self.delivery is not None or self.has_callback
 
     def send(self, service: DeployedService, source: str) -> requests.Response:
         return service.send("POST", f"/webhooks/{source}{self.query}", self.body, self.headers)
@@ -226,6 +232,12 @@ def azure_devops(number: int) -> SenderRequest:
     return SenderRequest("azure_devops", body, headers, secret=CREDENTIALS, delivery=f"s-1:{number}")
 
 
+def azure_data_factory(number: int) -> SenderRequest:
+    address = f"https://dpeastus.svc.datafactory.azure.com/callback/{number}?callbackUrl=AAEA"
+    body, headers = _json({"pipeline": "load", "callBackUri": address}), _typed(authorization=_basic())
+    return SenderRequest("azure_data_factory", body, headers, secret=CREDENTIALS, has_callback=True)
+
+
 def bitbucket(number: int) -> SenderRequest:
     body = _json({"commit_status": {"state": "SUCCESSFUL", "updated_on": f"2026-01-01T00:00:{number:02}"}})
     headers = _typed(
@@ -254,7 +266,8 @@ CALLS: dict[str, Callable[[int], SenderRequest]] = {
     for make in (
         standard_webhooks, svix, github, gitlab, gitlab_standard, dbt_cloud, fivetran, airbyte, databricks,
         azure_event_grid, azure_event_grid_header, salesforce_outbound_message, servicenow, sap, qlik,
-        celonis, stripe, slack, shopify, eventbridge, azure_devops, bitbucket, stitch, custom,
+        celonis, stripe, slack, shopify, eventbridge, azure_devops, azure_data_factory, bitbucket, stitch,
+        custom,
     )
 }  # fmt: skip
 

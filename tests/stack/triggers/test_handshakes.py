@@ -56,7 +56,7 @@ def test_cloud_events_may_be_sent_here(service: DeployedService, pipeline: str, 
     assert (tricky.status_code, tricky.json()["error"]) == (400, "Malformed")
 
 
-def test_nobody_else_is_answered_to_options(service: DeployedService, pipeline: str) -> None:
+def test_options_is_answered_only_to_azure_event_grid(service: DeployedService, pipeline: str) -> None:
     _, source = _source(service, "github", pipeline)
     headers = {"webhook-request-origin": "eventgrid.azure.net"}
     assert service.send("OPTIONS", f"/webhooks/{source}", headers=headers).status_code == 401
@@ -92,7 +92,9 @@ def test_a_test_event_is_answered_and_starts_nothing(
     assert service.is_free(pipeline)
 
 
-def test_salesforce_is_told_only_of_what_was_accepted(service: DeployedService, pipeline: str) -> None:
+def test_salesforce_gets_an_acknowledgement_only_of_accepted_messages(
+    service: DeployedService, pipeline: str
+) -> None:
     call = CALLS["salesforce_outbound_message"](7)
     source = source_of(service, call, {"pipeline": "no-such-pipeline"})
     refused = call.send(service, source)

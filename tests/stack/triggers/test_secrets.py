@@ -54,7 +54,9 @@ def test_once_the_previous_secret_is_gone_it_is_refused(
     assert service.webhook(source, NOTHING, secret=NEW).status_code == 200
 
 
-def test_a_stranger_delays_no_rotation(service: DeployedService, rotated: tuple[str, str]) -> None:
+def test_unauthenticated_requests_delay_no_rotation(
+    service: DeployedService, rotated: tuple[str, str]
+) -> None:
     """Senders such as GitHub and Airbyte do not send again what was refused."""
     source, secret = rotated
     SingleProcess(service.stack)
@@ -65,7 +67,7 @@ def test_a_stranger_delays_no_rotation(service: DeployedService, rotated: tuple[
     assert service.webhook(source, NOTHING, secret=OLD).status_code == 401
 
 
-def test_a_flood_of_strangers_costs_few_reads_and_delays_a_rotation_for_seconds(
+def test_a_flood_of_unauthenticated_requests_costs_few_reads_and_delays_a_rotation_by_seconds(
     service: DeployedService, rotated: tuple[str, str]
 ) -> None:
     source, secret = rotated

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
+from threading import Thread
 from typing import Any, cast
 
 from celonis_refresh.aws.configuration import Parameters, Secrets
@@ -118,7 +119,12 @@ class LoadedTrigger:
         client: Any = self.store
         table = Table(cast("Any", self.table), "table", Random(self.seed), self.clock.sleep)  # noqa: S311
         return WebhookConfiguration.of(
-            Parameters(client, "stack"), Secrets(client, "stack"), table, self.clock, self.clock.sleep
+            Parameters(client, "stack"),
+            Secrets(client, "stack"),
+            table,
+            self.clock,
+            self.clock.sleep,
+            Thread.run,
         )
 
     def pipelines_of(self, source: int) -> list[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 
 import pytest
 
-from celonis_refresh.aws.caching import RETRY_SECONDS, TokenBucket, TtlCache
+from celonis_refresh.aws.caching import MAX_SKEW, RETRY_SECONDS, Dated, TokenBucket, TtlCache
 from tests.fakes.clock import FakeClock
 
 SECONDS = 60.0
@@ -91,13 +92,13 @@ def test_a_reading_that_failed_is_not_tried_again_at_once() -> None:
     assert source.cache.get("a") == 3
 
 
-def test_what_was_never_read_is_told() -> None:
+def test_what_was_never_read_is_reported() -> None:
     source = CountingSource(error=TransientFailure())
     with pytest.raises(TransientFailure):
         source.cache.get("a")
 
 
-def test_an_error_that_lasts_is_told_whatever_was_known() -> None:
+def test_a_permanent_error_is_raised_even_with_a_cached_value() -> None:
     source = CountingSource()
     source.cache.get("a")
     source.error = PermanentFailure()
@@ -123,7 +124,7 @@ def limited(size: int = 2) -> CountingSource:
     return source
 
 
-def test_a_limit_bounds_what_strangers_cause() -> None:
+def test_a_limit_bounds_reads_caused_by_unauthenticated_requests() -> None:
     source = limited()
     source.cache.get("a")
     assert [source.cache.refresh_if_allowed("a") for _ in range(100)] == [2] * 100
@@ -174,7 +175,7 @@ def test_a_value_that_is_gone_does_not_come_back_when_no_reading_is_allowed() ->
             source.cache.get("a")
 
 
-def test_a_known_value_stands_in_for_a_failed_reading_until_it_is_too_old() -> None:
+def test_a_cached_value_replaces_a_failed_read_until_it_is_too_old() -> None:
     source = CountingSource()
     source.cache.max_stale = 10 * SECONDS
     source.cache.get("a")
@@ -184,3 +185,54 @@ def test_a_known_value_stands_in_for_a_failed_reading_until_it_is_too_old() -> N
     source.clock.sleep(0.1)
     with pytest.raises(TransientFailure):
         source.cache.get("a")
+
+
+@pytest.mark.parametrize("seconds", [10.0, 3600.0, 365 * 86_400.0])
+def test_a_clock_that_is_set_back_does_not_prolong_the_life_of_a_value(seconds: float) -> None:
+    source = CountingSource()
+    source.cache.get("a")
+    source.clock.sleep(-seconds)
+    assert [source.cache.get("a"), source.cache.get("a")] == [2, 2]
+    source.clock.sleep(SECONDS)
+    assert source.cache.get("a") == 3
+
+
+def test_a_value_of_a_process_whose_clock_is_little_ahead_is_used() -> None:
+    source = CountingSource()
+    readings: list[str] = []
+
+    def read(name: str) -> Dated[int]:
+        readings.append(name)
+        return Dated(1, source.clock.now + MAX_SKEW)
+
+    cache: TtlCache[int] = TtlCache(read, SECONDS, source.clock)
+    assert [cache.get("a"), cache.get("a")] == [1, 1]
+    assert readings == ["a"]
+    cache.seconds = 0
+    cache.get("a")
+    assert readings == ["a", "a"]
+
+
+def test_after_a_clock_was_set_back_a_failed_read_is_tried_again_in_time() -> None:
+    source = CountingSource()
+    source.cache.get("a")
+    source.clock.sleep(10 * SECONDS)
+    source.error = TransientFailure()
+    assert source.cache.get("a") == 1
+    source.clock.sleep(-SECONDS)
+    source.error = None
+    assert source.cache.get("a") == 3
+
+
+@pytest.mark.parametrize("max_stale", [inf, 10 * SECONDS])
+def test_a_value_of_unknown_age_replaces_a_failed_read_only_if_any_age_may(max_stale: float) -> None:
+    source = CountingSource()
+    source.cache.max_stale = max_stale
+    source.cache.get("a")
+    source.clock.sleep(-3600)
+    source.error = TransientFailure()
+    if max_stale == inf:
+        assert source.cache.get("a") == 1
+    else:
+        with pytest.raises(TransientFailure):
+            source.cache.get("a")

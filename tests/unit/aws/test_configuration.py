@@ -12,12 +12,12 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
+from celonis_refresh.aws import configuration
 from celonis_refresh.aws.configuration import (
     ConfigurationUnavailable,
     Parameters,
     Secrets,
     SecretUnreadable,
-    UnknownSource,
     is_transient_error,
 )
 from celonis_refresh.celonis.errors import ConnectionInvalid
@@ -85,11 +85,10 @@ class FakeParameters:
 
 
 @pytest.mark.parametrize("error", TRANSIENT_ERRORS, ids=str)
-def test_what_passes_is_told_as_such_and_names_nothing_but_the_name(error: Exception) -> None:
+def test_what_passes_is_reported_as_such_and_names_nothing_but_the_name(error: Exception) -> None:
     aws = FakeParameters(error=error)
     for ask in (
         lambda: aws.parameters.pipeline("otc"),
-        lambda: aws.parameters.source_text("github"),
         lambda: aws.secrets.webhook("github"),
         lambda: aws.secrets.connection("default"),
     ):
@@ -114,10 +113,8 @@ def test_a_connection_that_may_not_be_read_is_named_with_the_reason(code: str) -
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "a b", "a\0", "", "é", "-a", "a" * 49, "a\n", "*", "../otc"])
-def test_what_is_no_name_is_never_asked_for(name: str) -> None:
+def test_an_invalid_name_is_never_read(name: str) -> None:
     aws = FakeParameters()
-    with pytest.raises(UnknownSource):
-        aws.parameters.source_text(name)
     with pytest.raises(InvalidTrigger) as reported:
         aws.parameters.pipeline(name)
     assert NAME_PATTERN in str(reported.value)
@@ -152,6 +149,56 @@ def test_a_part_of_the_pipelines_is_listed_with_few_requests() -> None:
     assert (len(names), names[0], len(read)) == (100, "p000", 10)
 
 
+class PagedParameters:
+    """Three pages of pipelines. ``expired``: the error code of any token."""
+
+    def __init__(self, expired: str = "") -> None:
+        self.expired = expired
+        self.tokens: list[str | None] = []
+
+    def get_parameters_by_path(self, Path: str, NextToken: str | None = None) -> dict[str, Any]:  # noqa: N803
+        self.tokens.append(NextToken)
+        if NextToken is not None and self.expired:
+            raise refusal(self.expired)
+        page = int(NextToken or 0)
+        parameters = [{"Name": f"{Path}p{page}{one}", "Value": f"text {one}"} for one in range(10)]
+        return {"Parameters": parameters, **({"NextToken": str(page + 1)} if page < 2 else {})}
+
+
+def test_definitions_are_read_in_pages_of_ten() -> None:
+    parameters = Parameters(cast("Any", PagedParameters()), "stack")
+    first, last = parameters.pipeline_page(None), parameters.pipeline_page("2")
+    assert (len(first.texts), first.texts["p00"], first.token) == (10, "text 0", "1")
+    assert (next(iter(last.texts)), last.token) == ("p20", None)
+
+
+def test_names_are_listed_in_pages_of_bounded_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(configuration, "PAGE_REQUESTS", 2)
+    client = PagedParameters()
+    parameters = Parameters(cast("Any", client), "stack")
+    names, token = parameters.pipeline_names(None)
+    assert (len(names), names[0], names[-1], token, client.tokens) == (20, "p00", "p19", "2", [None, "1"])
+    names, token = parameters.pipeline_names(token)
+    assert (len(names), names[0], token) == (10, "p20", None)
+
+
+@pytest.mark.parametrize("code", ["InvalidNextToken", "ValidationException"])
+def test_an_expired_token_reads_the_first_page(code: str) -> None:
+    client = PagedParameters(expired=code)
+    page = Parameters(cast("Any", client), "stack").pipeline_page("1")
+    assert next(iter(page.texts)) == "p00"
+    assert client.tokens == ["1", None]
+
+
+def test_another_refusal_of_a_page_is_an_error() -> None:
+    parameters = Parameters(cast("Any", PagedParameters(expired="AccessDeniedException")), "stack")
+    with pytest.raises(ClientError):
+        parameters.pipeline_page("1")
+    parameters = Parameters(cast("Any", PagedParameters(expired="ThrottlingException")), "stack")
+    with pytest.raises(ConfigurationUnavailable):
+        parameters.pipeline_page("1")
+
+
 def test_the_secret_of_a_connection_that_is_not_valid_is_named() -> None:
     with pytest.raises(ConnectionInvalid, match="The secret 'stack/connections/main' of connection 'main'"):
         FakeParameters({"stack/connections/main": "{}"}).secrets.connection("main")
@@ -159,11 +206,9 @@ def test_the_secret_of_a_connection_that_is_not_valid_is_named() -> None:
 
 def test_what_is_not_there_is_unknown() -> None:
     aws = FakeParameters()
-    with pytest.raises(UnknownSource):
-        aws.parameters.source_text("github")
     with pytest.raises(UnknownPipeline):
         aws.parameters.pipeline("otc")
-    assert aws.reads == ["/stack/sources/github", "/stack/pipelines/otc"]
+    assert aws.reads == ["/stack/pipelines/otc"]
 
 
 def test_a_pipeline_is_paused_where_its_definition_says_so_and_nowhere_else() -> None:
@@ -218,7 +263,7 @@ def test_a_secret_of_another_shape_is_refused_and_never_repeated(text: str) -> N
     assert "one of stack/webhooks/" in str(reported.value)
 
 
-def test_a_secret_that_is_not_there_is_told() -> None:
+def test_a_secret_that_is_not_there_is_reported() -> None:
     with pytest.raises(SecretUnreadable, match="does not exist"):
         FakeParameters().secrets.webhook("github")
 
@@ -231,7 +276,7 @@ def test_the_name_of_a_webhooks_secret_is_not_repeated(error: Exception | None) 
     assert "horse" not in repr(reported.value) + str(reported.value) + repr(vars(reported.value))
 
 
-def test_a_secret_that_is_scheduled_for_deletion_is_told() -> None:
+def test_a_secret_that_is_scheduled_for_deletion_is_reported() -> None:
     aws = FakeParameters(error=refusal("InvalidRequestException"))
     for ask in (lambda: aws.secrets.webhook("github"), lambda: aws.secrets.connection("default")):
         with pytest.raises(SecretUnreadable, match="scheduled for deletion") as reported:
@@ -239,7 +284,7 @@ def test_a_secret_that_is_scheduled_for_deletion_is_told() -> None:
         assert "Secrets Manager" in str(reported.value)
 
 
-def test_a_secret_that_is_binary_is_told_and_never_repeated() -> None:
+def test_a_secret_that_is_binary_is_reported_and_never_repeated() -> None:
     class BinarySecret(FakeParameters):
         def get_secret_value(self, SecretId: str) -> dict[str, Any]:  # noqa: N803 - AWS's name
             return {"Name": SecretId, "SecretBinary": VALUE.encode()}

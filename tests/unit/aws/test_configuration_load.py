@@ -13,6 +13,10 @@ PARAMETER_READS, PARAMETER_PEAK, SECRET_READS = 20.0, 40, 5.0
 IDLE_SECONDS = 600.0
 
 
+pytestmark = pytest.mark.xdist_group("configuration load")
+"""The simulation takes seconds: it runs once, in one process."""
+
+
 @pytest.fixture(scope="module")
 def loaded() -> LoadedTrigger:
     """A trigger that was in use, then idle, and is deployed again."""
@@ -34,7 +38,7 @@ def test_parameter_store_is_read_less_than_it_answers(loaded: LoadedTrigger) -> 
     assert peak <= PARAMETER_PEAK
 
 
-def test_secrets_manager_is_read_seldom(loaded: LoadedTrigger) -> None:
+def test_secrets_manager_is_read_once_per_cache_period(loaded: LoadedTrigger) -> None:
     store, began = loaded.store, loaded.began
     average = store.a_second("secrets", began, began + 300.0)
     later = store.a_second("secrets", began + 60.0, began + 300.0)

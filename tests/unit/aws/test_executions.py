@@ -37,7 +37,7 @@ def machine(aws: FakeAws) -> StateMachine:
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize(("code", "status"), [("InternalServerError", 500), ("ThrottlingException", 400)])
-def test_what_passes_is_told_as_that(
+def test_what_passes_is_reported_as_that(
     call: str, code: str, status: int, aws: FakeAws, machine: StateMachine
 ) -> None:
     aws.failures[call] = [AwsFailure(code, status)] * 3

@@ -109,7 +109,7 @@ def test_a_certificate_that_comes_in_pieces_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410])
-def test_where_sns_has_no_certificate_the_message_is_a_strangers(status: int) -> None:
+def test_a_message_without_a_certificate_at_sns_is_not_authentic(status: int) -> None:
     clock = FakeClock()
     sns, server = pages(PageResponse(status), PageResponse(), clock=clock)
     with pytest.raises(NotAuthentic):
@@ -119,7 +119,7 @@ def test_where_sns_has_no_certificate_the_message_is_a_strangers(status: int) ->
     assert len(server.requested_urls) == 2
 
 
-TROUBLE: list[PageResponse | Exception] = [
+FETCH_ERRORS: list[PageResponse | Exception] = [
     PageResponse(500),
     PageResponse(503),
     PageResponse(429),
@@ -134,26 +134,26 @@ TROUBLE: list[PageResponse | Exception] = [
 ]
 
 
-@pytest.mark.parametrize("trouble", TROUBLE, ids=str)
-def test_trouble_on_the_way_is_no_forgery(trouble: PageResponse | Exception) -> None:
-    sns, _ = pages(trouble, PageResponse())
+@pytest.mark.parametrize("error", FETCH_ERRORS, ids=str)
+def test_trouble_on_the_way_is_no_forgery(error: PageResponse | Exception) -> None:
+    sns, _ = pages(error, PageResponse())
     with pytest.raises(SnsUnavailable):
         sns.certificate(URL)
     assert sns.certificate(URL) == PEM
 
 
-@pytest.mark.parametrize("trouble", [*TROUBLE, PageResponse(403)], ids=str)
+@pytest.mark.parametrize("error", [*FETCH_ERRORS, PageResponse(403)], ids=str)
 def test_a_subscription_is_confirmed_only_by_an_answer_that_says_so(
-    trouble: PageResponse | Exception,
+    error: PageResponse | Exception,
 ) -> None:
-    sns, server = pages(trouble)
+    sns, server = pages(error)
     with pytest.raises(SnsUnavailable):
         sns.confirm(URL)
     sns.confirm(URL)
     assert server.requested_urls == [URL, URL]
 
 
-def test_an_address_with_nothing_there_is_asked_for_again_only_after_a_while() -> None:
+def test_a_missing_certificate_is_requested_again_only_after_a_while() -> None:
     clock = FakeClock()
     sns, server = pages(PageResponse(404), PageResponse(404), clock=clock)
     for _ in range(3):
@@ -166,6 +166,16 @@ def test_an_address_with_nothing_there_is_asked_for_again_only_after_a_while() -
     clock.now += ABSENT_SECONDS
     assert sns.certificate(URL)
     assert len(server.requested_urls) == 3
+
+
+def test_after_a_clock_was_set_back_an_absent_certificate_is_fetched_again() -> None:
+    clock = FakeClock()
+    sns, server = pages(PageResponse(404), PageResponse(), clock=clock)
+    with pytest.raises(NotAuthentic, match="no certificate"):
+        sns.certificate(URL)
+    clock.now -= 86_400
+    assert sns.certificate(URL)
+    assert len(server.requested_urls) == 2
 
 
 def test_trouble_is_not_taken_for_nothing_there_and_what_is_remembered_is_bounded() -> None:

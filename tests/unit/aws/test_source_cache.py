@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from threading import Thread
 from typing import Any, cast
 
 import pytest
@@ -11,15 +12,17 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from celonis_refresh.aws import webhook_configuration
 from celonis_refresh.aws.caching import SharedItems
 from celonis_refresh.aws.configuration import ConfigurationUnavailable, Parameters, UnknownSource
 from celonis_refresh.aws.webhook_configuration import (
     LIST_SECONDS,
     MAX_MISSES,
-    WARY_SECONDS,
+    MISS_SECONDS,
     SharedParameters,
     SourceCache,
 )
+from celonis_refresh.runs.table import configuration_key
 from tests.fakes.clock import FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB, table_of
 
@@ -64,11 +67,6 @@ class FakeParameterStore:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def store() -> FakeParameterStore:
     return FakeParameterStore()
 
@@ -77,7 +75,7 @@ def cache_over(store: FakeParameterStore, clock: FakeClock) -> SourceCache:
     """A new process of the trigger, with a table of its own."""
     parameters = Parameters(cast("Any", store), "stack")
     items = SharedItems(table_of(FakeDynamoDB(), clock), clock)
-    return SourceCache(SharedParameters(parameters, items, clock, clock.sleep), clock)
+    return SourceCache(SharedParameters(parameters, items, clock, clock.sleep, Thread.run), clock)
 
 
 @pytest.fixture
@@ -90,13 +88,35 @@ def test_a_real_source_is_one_question(known: SourceCache, store: FakeParameterS
     assert store.reads == ["/stack/sources/github"]
 
 
+@pytest.mark.parametrize(("letter", "copied"), [("a", True), ("ä", False)])
+def test_a_copy_is_limited_by_bytes_as_items_of_the_table_are(
+    store: FakeParameterStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, letter: str, copied: bool
+) -> None:
+    monkeypatch.setattr(webhook_configuration, "MAX_COPY", 250)
+    text = json.dumps(
+        {"sender": "github", "secret": "s", "rules": [{"pipeline": "p", "reason": letter * 120}]},
+        ensure_ascii=False,
+    )
+    assert len(text) < 250
+    stored = {"Parameters": [{"Name": "/stack/sources/github", "Value": text}]}
+    monkeypatch.setattr(store, "get_parameters", lambda **_: stored)
+    dynamodb = FakeDynamoDB()
+    items = SharedItems(table_of(dynamodb, clock), clock)
+    parameters = Parameters(cast("Any", store), "stack")
+    shared = SharedParameters(parameters, items, clock, clock.sleep, Thread.run)
+    shared.enter("github")
+    shared.source("github")
+    shared.enter("another")  # the copy of a source alone is written when the next request begins
+    assert bool(items.get(configuration_key("github"))) is copied
+
+
 def flood(known: SourceCache, names: int = 100) -> None:
     for number in range(names):
         with pytest.raises(UnknownSource):
             known.source(f"forged-{number}")
 
 
-def test_a_mistyped_name_is_told_and_the_source_made_then_is_known_at_once(
+def test_a_mistyped_name_is_reported_and_the_source_made_then_is_known_at_once(
     known: SourceCache, store: FakeParameterStore
 ) -> None:
     flood(known, MAX_MISSES)
@@ -129,7 +149,7 @@ def test_a_source_that_is_made_during_a_flood_is_known_soon(
     assert known.source("new").value.secret == "new"
 
 
-def test_a_flood_that_throttles_the_list_refuses_nobody_and_asks_little(
+def test_a_flood_that_throttles_the_list_is_answered_503_after_one_read(
     known: SourceCache, store: FakeParameterStore, clock: FakeClock
 ) -> None:
     flood(known, MAX_MISSES)
@@ -144,7 +164,7 @@ def test_a_flood_that_throttles_the_list_refuses_nobody_and_asks_little(
     assert known.source("github")
 
 
-def test_reads_that_are_throttled_make_wary_too(known: SourceCache, store: FakeParameterStore) -> None:
+def test_throttled_reads_also_count_as_misses(known: SourceCache, store: FakeParameterStore) -> None:
     store.throttles = True
     for number in range(100):
         with pytest.raises(ConfigurationUnavailable):
@@ -180,4 +200,4 @@ def test_names_that_are_none_cost_little_and_real_ones_are_always_read(
                 known.source(name)
     for_strangers = [what for what in store.reads if what.rsplit("/", 1)[1] not in REAL]
     took = clock.now - began
-    assert len(for_strangers) <= MAX_MISSES * (1 + took // WARY_SECONDS) + 1 + took // LIST_SECONDS
+    assert len(for_strangers) <= MAX_MISSES * (1 + took // MISS_SECONDS) + 1 + took // LIST_SECONDS

@@ -34,7 +34,7 @@ def test_a_bare_id_is_taken_as_it_is(read: object, value: str) -> None:
     assert read(value) == Address(value)
 
 
-def test_a_bare_id_tells_nothing_of_host_and_pool() -> None:
+def test_a_bare_id_contains_no_host_and_no_pool() -> None:
     assert parse_pool(POOL) == Address(POOL, None, None)
 
 

@@ -51,7 +51,7 @@ def test_an_api_key_goes_out_as_bearer() -> None:
     assert _authorizations(celonis) == ["Bearer api-key-1"]
 
 
-def test_an_oauth_client_asks_for_a_token_by_client_secret_basic() -> None:
+def test_an_oauth_client_requests_a_token_by_client_secret_basic() -> None:
     celonis = ScriptedCelonis(token_reply("token-1"), JOB)
     client_of(celonis, OAuthClient("id:1", "se/cret+ 1", scope="a b")).job("pool-1", "job-1")
     token_request, sent = celonis.sent
@@ -63,7 +63,7 @@ def test_an_oauth_client_asks_for_a_token_by_client_secret_basic() -> None:
     assert sent.headers["Authorization"] == "Bearer token-1"
 
 
-def test_an_oauth_client_asks_for_a_token_by_client_secret_post() -> None:
+def test_an_oauth_client_requests_a_token_by_client_secret_post() -> None:
     celonis = ScriptedCelonis(token_reply(), JOB)
     client_of(celonis, OAuthClient("id-1", "se/cret", "client_secret_post")).job("pool-1", "job-1")
     form = dict(parse_qsl(celonis.sent[0].body))
@@ -125,7 +125,7 @@ def test_a_clock_that_was_set_back_makes_no_token_live_longer() -> None:
     assert _authorizations(celonis)[-1] == "Bearer token-2"
 
 
-def test_the_life_of_a_token_counts_from_when_it_was_asked_for() -> None:
+def test_the_lifetime_of_a_token_counts_from_its_request() -> None:
     clock = ExchangeClock()
     celonis = ScriptedCelonis(
         token_reply("token-1", expires_in=10), JOB, token_reply("token-2"), JOB, clock=clock, costs=5.0
@@ -299,7 +299,7 @@ def test_without_a_token_the_start_was_never_sent_and_so_nothing_started(step: S
     assert len(celonis.sent) == 1
 
 
-def test_a_token_that_could_not_be_renewed_is_asked_for_again_by_the_next_call() -> None:
+def test_a_token_that_could_not_be_renewed_is_requested_again_by_the_next_call() -> None:
     celonis = ScriptedCelonis(
         token_reply("token-1"), REFUSED, ScriptedResponse(503), token_reply("token-2"), JOB
     )

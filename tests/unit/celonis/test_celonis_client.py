@@ -188,7 +188,7 @@ def test_a_start_is_a_success_with_any_body_of_a_2xx(use: Use, reply: ScriptedRe
 
 @pytest.mark.parametrize("body", [b"OK", b"", b'{"executionId": "e"}', b'{"executionId": []}'])
 @_each(POSTS)
-def test_a_start_says_when_it_arrived_whatever_the_body_of_the_answer(use: Use, body: bytes) -> None:
+def test_a_start_returns_its_arrival_time_with_any_response_body(use: Use, body: bytes) -> None:
     clock = ExchangeClock()
     date = {"date": "Tue, 14 Nov 2023 22:13:21 GMT"}  # one second later than the clock
     client = client_of(
@@ -219,7 +219,7 @@ def test_a_start_gives_the_id_that_its_answer_names() -> None:
     ids=repr,
 )
 @_each(GETS)
-def test_an_answer_that_is_not_what_was_asked_for_is_no_answer(use: Use, reply: ScriptedResponse) -> None:
+def test_a_response_of_an_unexpected_shape_is_no_usable_response(use: Use, reply: ScriptedResponse) -> None:
     with pytest.raises(CelonisUnavailable, match=r"not JSON|unexpected shape") as caught:
         use(client_of(ScriptedCelonis(reply)))
     assert caught.value.status == 200
@@ -235,7 +235,7 @@ def test_no_call_is_repeated_because_of_a_fault(use: Use) -> None:
 
 
 @_each(GETS | POSTS)
-def test_every_call_has_time_outs_and_asks_the_right_host(use: Use) -> None:
+def test_every_call_has_timeouts_and_goes_to_the_right_host(use: Use) -> None:
     celonis = ScriptedCelonis(ScriptedResponse(500))
     with pytest.raises(CelonisUnavailable):
         use(client_of(celonis))
@@ -261,7 +261,7 @@ def test_a_budget_that_signing_in_used_up_starts_nothing() -> None:
     assert [sent.path for sent in celonis.sent] == ["/oauth2/token"]
 
 
-def test_without_a_budget_the_time_out_for_the_whole_call_holds() -> None:
+def test_without_a_budget_the_timeout_of_the_whole_call_applies() -> None:
     clock = ExchangeClock()
     celonis = ScriptedCelonis(token_reply(), json_reply({"id": "j", "status": None}), clock=clock, costs=4.0)
     timeouts = Timeouts(connect=9.0, read=9.0, whole=6.0)
@@ -276,21 +276,23 @@ def test_without_a_budget_the_time_out_for_the_whole_call_holds() -> None:
     assert [sent.timeout for sent in celonis.sent] == [(6.0, 6.0), (2.0, 2.0)]
 
 
-def test_the_rate_limit_is_the_one_of_the_last_answer_of_the_api() -> None:
+def test_the_rate_limit_is_read_from_responses_of_the_api_only() -> None:
     limits = {"x-ratelimit-limit": "6000", "x-ratelimit-remaining": "1"}
     ignored = ScriptedResponse(200, token_reply().body, {"x-ratelimit-limit": "7"})
     throttled = ScriptedResponse(429, b"", limits | {"x-ratelimit-reset": "4"})
-    client = client_of(ScriptedCelonis(ignored, throttled, json_reply({"id": "j", "status": None})), OAUTH)
-    seen = [client.rate_limit]
+    celonis = ScriptedCelonis(ignored, throttled, json_reply({"id": "j", "status": None}))
+    rate_limiter = _BlockingRateLimiter()
+    client = CelonisClient(
+        Connection("main", BASE, OAUTH), session=session_to(celonis), rate_limiter=rate_limiter
+    )
+    unlimited = client.ignoring_rate_limit()
     with pytest.raises(CelonisThrottled):
-        client.job("p", "j")
-    seen.append(client.rate_limit)
-    client.job("p", "j")
-    seen.append(client.rate_limit)
-    assert seen == [None, RateLimit(6000, 1, 4.0), None]
+        unlimited.job("p", "j")
+    unlimited.job("p", "j")
+    assert rate_limiter.reported == [(RateLimit(6000, 1, 4.0), 4.0), (None, None)]
 
 
-def test_who_asks_can_be_named() -> None:
+def test_the_user_agent_can_be_set() -> None:
     celonis = ScriptedCelonis(json_reply({"id": "j", "status": None}))
     connection = Connection("main", BASE, ApiKey(KEY))
     CelonisClient(connection, session=session_to(celonis), user_agent="celonis-refresh/1.2").job("p", "j")
@@ -316,7 +318,7 @@ def _log(*lines: tuple[str, str]) -> ScriptedResponse:
     return json_reply({"logMessages": [{"level": level, "logMessage": text} for level, text in lines]})
 
 
-def test_the_reasons_of_a_failed_execution_are_told_task_by_task() -> None:
+def test_the_reasons_of_a_failed_execution_are_reported_task_by_task() -> None:
     celonis = ScriptedCelonis(TASKS, _log(("INFO", "Start"), ("ERROR", "No table")), _log(("INFO", "Start")))
     found = client_of(celonis).failed_task_messages("p", "j", "e")
     assert found == [TaskFailure("Extract VBAP", "No table"), TaskFailure("Transform", "")]
@@ -327,7 +329,7 @@ def test_the_reasons_of_a_failed_execution_are_told_task_by_task() -> None:
     ]
 
 
-def test_a_job_with_many_failed_tasks_costs_few_requests_and_few_words() -> None:
+def test_a_job_with_many_failed_tasks_costs_few_requests_and_has_a_short_message() -> None:
     tasks = json_reply([{"taskId": f"t{n}", "status": "FAIL"} for n in range(50)])
     log = _log(*(("ERROR", f"{n} " + "x" * 1000) for n in range(50)))
     celonis = ScriptedCelonis(tasks, log, log, log)
@@ -359,12 +361,12 @@ def test_reasons_that_were_found_before_a_fault_are_kept() -> None:
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, AuthenticationFailed), (429, CelonisThrottled)])
-def test_looking_for_reasons_does_not_hide_other_failures(status: int, kind: type[CelonisError]) -> None:
+def test_reading_failure_reasons_does_not_hide_other_errors(status: int, kind: type[CelonisError]) -> None:
     with pytest.raises(kind):
         client_of(ScriptedCelonis(ScriptedResponse(status))).failed_task_messages("p", "j", "e")
 
 
-def test_looking_for_reasons_ends_with_its_budget() -> None:
+def test_reading_failure_reasons_stops_at_its_budget() -> None:
     clock = ExchangeClock()
     celonis = ScriptedCelonis(TASKS, _log(("ERROR", "No table")), clock=clock, costs=2.0)
     found = client_of(celonis, clock=clock).failed_task_messages("p", "j", "e", timeout=4.0)
@@ -484,7 +486,7 @@ class _BlockingRateLimiter:
         self.reported.append((limit, retry_after))
 
 
-def test_what_is_urgent_passes_the_gate_and_tells_it_what_was_answered() -> None:
+def test_a_client_that_ignores_the_rate_limit_still_reports_its_responses() -> None:
     refused = ScriptedResponse(429, b"", {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "4"})
     celonis, rate_limiter = (
         ScriptedCelonis(json_reply({"id": "j", "status": None}), refused),

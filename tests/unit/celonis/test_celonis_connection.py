@@ -66,7 +66,7 @@ def test_a_base_url_and_an_auth_that_are_missing_are_both_named() -> None:
     assert _fields(_invalid({})) == ["base_url", "auth"]
 
 
-def test_an_oauth_client_signs_in_by_basic_and_for_the_data_pools_unless_it_says_otherwise() -> None:
+def test_an_oauth_client_uses_basic_and_the_data_pools_scope_by_default() -> None:
     connection = parse_connection("main", {"base_url": BASE, "auth": CLIENT})
     expected = OAuthClient("client-1", VALUE, "client_secret_basic", "integration.data-pools")
     assert connection == Connection("main", BASE, expected)
@@ -175,7 +175,7 @@ def test_a_value_in_the_place_of_a_fields_name_is_not_shown() -> None:
         ({"base_url": BASE, "auth": {"type": PLACEHOLDER}}, "auth.type"),
     ],
 )
-def test_a_secret_that_was_never_filled_in_is_told_so(secret: object, field: str) -> None:
+def test_a_secret_that_was_never_filled_in_is_reported(secret: object, field: str) -> None:
     error = _invalid(secret)
     assert _fields(error) == [field]
     assert "was never filled in" in str(error)

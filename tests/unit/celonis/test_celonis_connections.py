@@ -175,7 +175,7 @@ def test_a_server_that_falls_silent_in_the_middle_has_twice_the_time_at_most() -
         assert time.monotonic() - begun < 2 * ROOMY.read
 
 
-def test_an_answer_without_end_is_given_up_at_the_longest_length() -> None:
+def test_an_endless_response_is_abandoned_at_the_size_limit() -> None:
     def endless(connection: socket.socket) -> None:
         connection.sendall(HEAD.replace(b"%d" % len(BODY), b"%d" % (10 * MAX_BODY)))
         connection.sendall(b" " * (MAX_BODY + 65536))
@@ -213,7 +213,7 @@ def test_a_redirect_is_not_followed_and_its_connection_used_again(body: bytes) -
     assert server.connections == 1
 
 
-def test_an_answer_without_a_body_is_one_and_a_post_without_a_body_says_so() -> None:
+def test_a_response_without_a_body_is_accepted_and_an_empty_post_sends_length_zero() -> None:
     def nothing(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 
@@ -249,7 +249,7 @@ def test_an_answer_is_read_however_it_is_packed_and_its_connection_used_again(an
 
 
 @pytest.mark.parametrize("encoding", [b"", b"Content-Encoding: gzip\r\n"], ids=["plain", "gzip"])
-def test_chunks_without_end_are_given_up_at_the_longest_length(encoding: bytes) -> None:
+def test_endless_chunks_are_abandoned_at_the_size_limit(encoding: bytes) -> None:
     data = gzip.compress(bytes(4 * MAX_BODY)) if encoding else bytes(MAX_BODY + 65536)
 
     def endless(connection: socket.socket) -> None:
@@ -275,7 +275,7 @@ def test_headers_of_the_same_name_are_one_and_the_case_of_a_name_does_not_count(
 
 
 @pytest.mark.parametrize("by", ["closing", "a long pause"])
-def test_a_connection_that_was_given_up_is_closed_and_the_next_call_has_its_own(by: str) -> None:
+def test_an_abandoned_connection_is_closed_and_the_next_call_opens_its_own(by: str) -> None:
     now = [1_700_000_000.0]
     with _serving(_whole, _whole) as (server, _):
         connection = Connection("main", f"http://127.0.0.1:{server.port}", ApiKey("key"))
@@ -304,7 +304,7 @@ def test_after_an_answer_that_broke_off_the_next_call_has_a_connection_of_its_ow
     assert server.connections == 2
 
 
-def test_a_start_that_nobody_listened_to_has_not_started() -> None:
+def test_a_start_with_a_refused_connection_has_not_started() -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     with pytest.raises(CelonisUnavailable, match="the host refused it") as caught:

@@ -40,7 +40,7 @@ def test_without_a_number_the_minutes_are_left_open() -> None:
     assert explained({"logTranslationCode": AUTOMATIC}).endswith("after some minutes")
 
 
-def test_of_several_causes_the_first_is_told() -> None:
+def test_of_several_causes_the_first_is_reported() -> None:
     codes = ("EXECUTION_CANCELED_ON_REQUEST", "EXTRACTION_IS_SKIPPED", "DATA_CONSUMPTION_LIMIT_EXCEEDED")
     lines: list[dict[str, object]] = [{"logTranslationCode": code} for code in codes]
     assert "limit" in explained(*lines)

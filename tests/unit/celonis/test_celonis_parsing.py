@@ -86,7 +86,7 @@ def test_a_job_is_read_with_the_fields_that_matter() -> None:
         "dagBasedExecutionEnabled": True,
         "new": {"a": [1]},
     }
-    assert read_job(data, "j") == Job("j", "Extract", "RUNNING", "e", "i", "p", None)
+    assert read_job(data, "j") == Job("j", "Extract", "RUNNING", "e", "i")
 
 
 def test_a_job_that_never_ran_has_no_status() -> None:
@@ -95,12 +95,12 @@ def test_a_job_that_never_ran_has_no_status() -> None:
 
 
 @pytest.mark.parametrize("found", ["j", "J"])
-def test_a_job_has_the_id_that_was_asked_for_in_either_case(found: str) -> None:
+def test_a_job_has_the_requested_id_in_either_case(found: str) -> None:
     assert read_job({"id": found, "status": "SUCCESS"}, "j").id == found
 
 
 @pytest.mark.parametrize("fields", [{}, {"id": None}, {"id": ""}, {"id": "another"}])
-def test_a_record_without_the_id_that_was_asked_for_is_no_job(fields: dict[str, object]) -> None:
+def test_a_record_without_the_requested_id_is_no_job(fields: dict[str, object]) -> None:
     with pytest.raises(ShapeError, match="has no id, or another one"):
         read_job({"status": "SUCCESS", **fields}, "j")
 
@@ -149,7 +149,7 @@ def test_an_id_that_is_neither_text_nor_number_is_an_unexpected_shape(value: obj
         (JobStatus.SKIPPED, False, True),
     ],
 )
-def test_each_status_of_a_job_is_under_way_or_at_an_end(
+def test_each_status_of_a_job_is_running_or_terminal(
     status: JobStatus, running: bool, terminal: bool
 ) -> None:
     for record in (Job("j", status=status.value), JobExecution("e", status=status.value)):
@@ -168,7 +168,7 @@ def test_each_status_of_a_job_is_under_way_or_at_an_end(
         (LoadStatus.CANCELED, False),
     ],
 )
-def test_each_status_of_a_load_is_under_way_or_at_an_end(status: LoadStatus, running: bool) -> None:
+def test_each_status_of_a_load_is_running_or_terminal(status: LoadStatus, running: bool) -> None:
     load = Load(status=status.value)
     assert (load.is_known, load.is_active, load.is_terminal) == (True, running, not running)
 
@@ -191,7 +191,7 @@ def test_a_load_is_read_with_the_names_of_the_load_record() -> None:
         "message": "3 rows dropped",
         "dataPoolVersion": None,
     }
-    expected = Load("l", "m", "WARNING", "PARTIAL", 1_700_000_000_000, 1_700_000_100_000, "3 rows dropped")
+    expected = Load("l", "WARNING", "PARTIAL", 1_700_000_000_000, 1_700_000_100_000, "3 rows dropped")
     assert read_load(data) == expected
     assert expected.kind == "PARTIAL"
 
@@ -282,7 +282,7 @@ def test_an_object_without_the_list_is_no_empty_list(data: object) -> None:
 
 
 @pytest.mark.parametrize("data", [[{"id": "item"}], [{"executionId": ""}], [7], {"executionItems": {}}, None])
-def test_an_execution_that_cannot_be_told_from_others_is_an_unexpected_shape(data: object) -> None:
+def test_an_execution_without_a_usable_id_is_an_unexpected_shape(data: object) -> None:
     with pytest.raises(ShapeError):
         read_executions(data)
 
@@ -294,13 +294,13 @@ def test_a_table_is_known_by_its_alias_or_else_by_its_name() -> None:
         {"id": "3", "name": "LIPS", "alias": "Deliveries"},
     ]
     assert read_tables(data) == [
-        ModelTable("1", "VBAK", "Orders", "Orders", "s"),
+        ModelTable("1", "VBAK", "Orders", "Orders"),
         ModelTable("2", "VBAP", None, "VBAP"),
         ModelTable("3", "LIPS", "Deliveries", "Deliveries"),
     ]
 
 
-def test_only_failed_tasks_are_looked_into() -> None:
+def test_only_failed_tasks_are_read() -> None:
     data = [
         {"taskId": "t1", "name": "Extract VBAK", "status": "SUCCESS"},
         {"taskId": "t2", "name": "Extract VBAP", "status": "FAIL"},
@@ -346,7 +346,7 @@ def test_the_answer_to_a_load_may_name_the_load(name: str) -> None:
 @pytest.mark.parametrize(
     "data", [None, {}, [], "e", 7, {"id": "e"}, {"executionId": ["e"]}, {"executionId": None}]
 )
-def test_any_other_answer_to_a_start_tells_no_id(data: object) -> None:
+def test_any_other_answer_to_a_start_shows_no_id(data: object) -> None:
     assert read_job_start(data) == StartAnswer(None)
 
 
@@ -383,7 +383,7 @@ def test_the_id_of_a_table_is_never_replaced_since_it_is_sent_back() -> None:
     assert read_tables([{"id": LONG_ID}])[0].id == LONG_ID
 
 
-def test_a_job_whose_id_is_long_is_still_the_one_that_was_asked_for() -> None:
+def test_a_job_with_a_long_id_is_still_the_requested_one() -> None:
     assert read_job({"id": LONG_ID, "status": "RUNNING"}, LONG_ID).id == LONG_ID
 
 

@@ -71,7 +71,7 @@ def _refused(call: Call, error: Exception) -> CelonisUnavailable:
     return caught.value
 
 
-def test_a_request_says_who_asks_and_wants_json() -> None:
+def test_a_request_has_a_user_agent_and_accepts_json() -> None:
     celonis = ScriptedCelonis(ScriptedResponse(200, b"{}"))
     _transport(celonis).send(BASE, POLL, {"Authorization": "Bearer t"}, 30.0)
     (sent,) = celonis.sent
@@ -85,9 +85,7 @@ def test_a_request_says_who_asks_and_wants_json() -> None:
 @pytest.mark.parametrize(
     ("seconds", "expected"), [(30.0, (3.05, 10.0)), (5.0, (3.05, 5.0)), (1.0, (1.0, 1.0))]
 )
-def test_no_time_out_is_longer_than_the_time_that_is_left(
-    seconds: float, expected: tuple[float, float]
-) -> None:
+def test_no_timeout_is_longer_than_the_time_left(seconds: float, expected: tuple[float, float]) -> None:
     celonis = ScriptedCelonis(ScriptedResponse())
     _transport(celonis).send(BASE, POLL, {}, seconds)
     assert celonis.sent[0].timeout == expected
@@ -119,7 +117,7 @@ def test_a_packed_answer_is_unpacked_and_its_length_is_the_unpacked_one(
         _send(ScriptedResponse(200, pack(bytes(MAX_BODY + 1)), said))
 
 
-def test_an_answer_that_says_it_is_packed_and_is_not_is_no_answer() -> None:
+def test_a_response_with_a_false_content_encoding_is_no_usable_response() -> None:
     with pytest.raises(CelonisUnavailable, match="the connection closed") as caught:
         _send(ScriptedResponse(200, b'{"id": 1}', {"Content-Encoding": "gzip"}))
     assert caught.value.may_have_started is True
@@ -186,7 +184,7 @@ LOST = [
 
 
 @pytest.mark.parametrize("error", LOST, ids=lambda error: type(error).__name__)
-def test_a_start_whose_answer_was_lost_may_have_started_and_a_look_never(error: Exception) -> None:
+def test_a_start_whose_answer_was_lost_may_have_started_and_a_poll_never(error: Exception) -> None:
     assert _refused(START, error).may_have_started is True
     assert _refused(POLL, error).may_have_started is False
 
@@ -214,7 +212,7 @@ def test_the_proof_of_an_earlier_request_proves_nothing_about_this_one() -> None
         (LOST[5], "the encrypted connection failed"),
     ],
 )
-def test_the_reason_is_told_in_words(error: Exception, words: str) -> None:
+def test_the_reason_is_reported_in_words(error: Exception, words: str) -> None:
     refused = _refused(START, error)
     assert words in str(refused)
     assert "starting data job job-1 of data pool pool-1" in str(refused)

@@ -108,7 +108,7 @@ def test_a_step_that_was_cancelled_is_shown_as_ended() -> None:
     assert (line.state, line.seconds) == ("CANCELLED", 4.0)
 
 
-@pytest.mark.parametrize("name", ["waiting_for", "trouble"])
-def test_a_step_that_has_not_begun_says_why(name: str) -> None:
+@pytest.mark.parametrize("name", ["waiting_for", "last_error"])
+def test_a_step_that_has_not_started_shows_the_reason(name: str) -> None:
     (line,) = lines_of({name: "No usable answer from Celonis"})
     assert (line.what, line.state) == ("No usable answer from Celonis", "waiting")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import cast
 
 from local.faults.case import ExpectedOutcome
 from local.faults.catalogue import all_cases
 from local.faults.concurrency import FEW, LATE_SECONDS, TICK_SECONDS, CaseConcurrency
 from local.faults.invariants import _expectation, _whole_record
-from local.faults.leaks import found, unseen
+from local.faults.leaks import leaked_places, unseen
 from local.faults.report import CaseResult, Columns
+from local.faults.scenario import CaseScenario
+from local.faults.suites.actions import join
 
 
 @dataclass
@@ -72,7 +77,7 @@ def test_what_was_really_started_and_how_runs_ended_must_be_as_expected() -> Non
         assert list(_expectation(wanted, other)) == ["expected FAILED JobFailed; 1 execution, 0 loads"]
 
 
-def test_a_record_that_does_not_tell_what_was_started_is_complained_of() -> None:
+def test_a_record_that_does_not_show_what_was_started_is_a_violation() -> None:
     run = {
         "run_id": "r",
         "options": {"reasons": [{"by": "execution", "at": "now"}]},
@@ -80,16 +85,45 @@ def test_a_record_that_does_not_tell_what_was_started_is_complained_of() -> None
         "steps": {"job-0": {"sent_by": 1.0, "job": "j", "mode": "DELTA", "baseline": {}, "noted_at": "now"}},
     }
     assert list(_whole_record(run)) == ["job-0 of r lacks began"]
-    assert "does not tell who" in next(_whole_record({**run, "options": {"reasons": []}}))
+    assert "does not say who" in next(_whole_record({**run, "options": {"reasons": []}}))
 
 
-def test_a_secret_is_found_wherever_it_stands_and_a_place_that_was_not_read_is_told() -> None:
+def test_a_secret_is_found_anywhere_and_an_unread_place_is_reported() -> None:
     texts = {"log lines": ["requestId", "the key is key-1"], "history events": ["run_id"], "table items": []}
-    assert found(texts, ["key-1", "token-2"]) == ["a secret (key) stands in the log lines"]
+    assert leaked_places(texts, ["key-1", "token-2"]) == ["a secret (key) stands in the log lines"]
     assert unseen(texts) == ["table items"]
 
 
-def test_a_line_tells_the_fault_the_expected_and_the_got() -> None:
+def test_a_line_shows_the_fault_the_expected_and_the_got() -> None:
     columns = Columns.of(["short", "a longer name"], ["ok", "expected"])
     line = columns.line(CaseResult("short", "ok", "not ok", 1.25, ("why",)))
     assert line == "FAILED short         · ok       · not ok (1.2 s)\n       - why"
+
+
+class SlowScenario:
+    """The record of the first run exists only after some polls."""
+
+    def __init__(self, polls: int) -> None:
+        self.polls, self.done = polls, list[str]()
+
+    def runs(self) -> list[str]:
+        self.polls -= 1
+        return ["run"] if self.polls <= 0 else []
+
+    def start(self) -> str:
+        self.done.append("start" if self.polls <= 0 else "start before the first run")
+        return "second"
+
+    def execution(self, name: str) -> SimpleNamespace:
+        return SimpleNamespace(status="SUCCEEDED")
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        while not condition():
+            pass
+        self.done.append(what)
+
+
+def test_a_trigger_that_joins_is_sent_once_the_first_execution_has_its_run() -> None:
+    scenario = SlowScenario(polls=3)
+    join(cast("CaseScenario", scenario))
+    assert scenario.done == ["the run's record", "start", "the second trigger joined"]

@@ -145,6 +145,10 @@ WRONG_PLACES = [
     ("jobs.1.job", "a/b", "jobs.1.job"),
     ("jobs.1.mode", "full", "jobs.1.mode"),
     ("jobs.1.mode", None, "jobs.1.mode"),
+    ("jobs.1.name", "", "jobs.1.name"),
+    ("jobs.1.name", "a" * 129, "jobs.1.name"),
+    ("jobs.1.name", "two\nlines", "jobs.1.name"),
+    ("loads.0.name", 1, "loads.0.name"),
     ("jobs.1.timeout", 9, "jobs.1.timeout"),
     ("jobs.1.timeout", 604_801, "jobs.1.timeout"),
     ("jobs.1.timeout", 60.0, "jobs.1.timeout"),
@@ -195,7 +199,7 @@ def test_what_was_expected_is_said_in_words_of_json(path: str, value: object, fi
     assert not {"tuple", "dict", "instance", "bool", "nonetype", "str", "msgspec", "enum"} & set(words)
 
 
-def test_all_problems_are_told_at_once_in_the_order_of_the_document() -> None:
+def test_all_problems_are_reported_at_once_in_the_order_of_the_document() -> None:
     error = refused({"jobs": [{"mode": "FULL"}], "loads": [{"data_model": 1}], "settle": "1"})
     assert error.problems == (
         ("data_pool", "is required"),

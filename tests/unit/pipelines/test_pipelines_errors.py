@@ -14,7 +14,7 @@ from celonis_refresh.pipelines.errors import (
 
 
 @pytest.mark.parametrize("kind", [InvalidDefinition, InvalidTrigger])
-def test_every_field_is_told_with_what_was_expected(kind: type[InvalidInput]) -> None:
+def test_every_field_is_reported_with_what_was_expected(kind: type[InvalidInput]) -> None:
     error = kind("The trigger", [Problem("mode", "is required"), Problem("tables", "expected a list")])
     assert str(error) == "The trigger is not valid: mode: is required; tables: expected a list."
     assert error.name == kind.__name__
@@ -27,7 +27,7 @@ def test_what_to_do_comes_after_what_happened() -> None:
     assert str(error) == "The input is not valid: a: is required. Mend the schedule."
 
 
-def test_an_unknown_pipeline_is_told_with_where_it_should_be() -> None:
+def test_an_unknown_pipeline_is_reported_with_where_it_should_be() -> None:
     error = UnknownPipeline("otc", where="/stack/pipelines/otc")
     assert (error.name, error.pipeline) == ("UnknownPipeline", "otc")
     assert str(error) == (

@@ -98,7 +98,7 @@ def test_a_table_that_is_no_text_is_refused(tables: list[object]) -> None:
     assert "every table" in problem.expected
 
 
-def test_both_fields_are_told_at_once() -> None:
+def test_both_fields_are_reported_at_once() -> None:
     assert [problem.field for problem in refused(mode=1, tables=1).problems] == ["mode", "tables"]
 
 
@@ -163,7 +163,7 @@ def test_the_earliest_reasons_are_kept_and_each_once() -> None:
 @pytest.mark.parametrize(
     ("numbers", "merged"), [((1,), False), ((1, 1), False), ((1, 2), True), ((1, 2, 1), True)]
 )
-def test_a_options_knows_whether_several_triggers_were_merged(numbers: tuple[int, ...], merged: bool) -> None:
+def test_options_record_whether_several_triggers_were_merged(numbers: tuple[int, ...], merged: bool) -> None:
     whole = RunOptions()
     for number in numbers:
         whole = whole.join(make_options(None, None, [reason(number)]))

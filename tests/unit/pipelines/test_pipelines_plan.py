@@ -47,7 +47,7 @@ def test_a_step_is_found_by_its_name() -> None:
     assert made.load("load-1").data_model == "model-b"
 
 
-def test_steps_carry_what_the_definition_says_of_them() -> None:
+def test_steps_carry_the_settings_of_their_definition() -> None:
     made = plan()
     assert [(job.mode, job.timeout) for job in made.jobs[:2]] == [(Mode.DELTA, 21600), (Mode.FULL, 60)]
     assert [(load.kind, load.tables) for load in made.loads] == [
@@ -77,7 +77,7 @@ def test_tables_requested_take_the_place_of_what_is_defined() -> None:
     ] * 3
 
 
-def test_tables_requested_besides_come_on_top_and_each_model_is_asked_for_them() -> None:
+def test_additional_tables_are_added_and_requested_of_each_model() -> None:
     loads = plan(make_options(None, ["LIKP"], []).join(RunOptions())).loads
     assert [(load.requested, load.only_requested, load.names_tables) for load in loads] == [
         (("LIKP",), False, True)
@@ -119,7 +119,7 @@ def test_what_is_done_is_left_out_and_stages_close_up() -> None:
     ]
 
 
-def test_what_is_left_of_a_group_still_runs_side_by_side() -> None:
+def test_the_rest_of_a_group_still_runs_in_parallel() -> None:
     group = [{"job": "a"}, {"job": "b"}, {"job": "c"}]
     made = plan(skip=("b",), jobs=[{"job": "first"}, group, {"job": "last"}])
     assert [(job.job, job.stage) for job in made.jobs] == [("first", 0), ("a", 1), ("c", 1), ("last", 2)]
@@ -147,5 +147,5 @@ def test_jobs_run_again_while_a_load_that_one_of_them_starts_is_left() -> None:
 
 
 @pytest.mark.parametrize(("skip", "lacks"), [((), False), (("job-a",), False), (("model-a",), True)])
-def test_a_plan_knows_whether_it_lacks_loads(skip: tuple[str, ...], lacks: bool) -> None:
+def test_a_plan_records_whether_it_lacks_loads(skip: tuple[str, ...], lacks: bool) -> None:
     assert plan(skip=skip).lacks_loads is lacks

@@ -14,8 +14,8 @@ from celonis_refresh.pipelines.plan import SHOWN, ResolvedLoad, UnknownTable, ma
 SALES = [
     ModelTable("t-1", "VBAK", None, "VBAK"),
     ModelTable("t-2", "VBAP", "Items", "Items"),
-    ModelTable("t-3", "KNA1", "Customers", "Customers", "erp-1"),
-    ModelTable("t-4", "KNA1", None, "KNA1", "erp-2"),
+    ModelTable("t-3", "KNA1", "Customers", "Customers"),
+    ModelTable("t-4", "KNA1", None, "KNA1"),
 ]
 BUYING = [ModelTable("t-5", "EKKO"), ModelTable("t-6", None, "Orders")]
 MODELS = {"sales": SALES, "buying": BUYING}
@@ -69,7 +69,7 @@ def test_names_are_taken_letter_by_letter() -> None:
 
 
 @pytest.mark.parametrize("kind", ["complete", "from_cache"])
-def test_a_load_without_tables_asks_for_none(kind: str) -> None:
+def test_a_load_without_tables_requests_none(kind: str) -> None:
     assert resolved([load("sales", kind=kind)]) == [ResolvedLoad(LoadKind(kind), {})]
 
 
@@ -113,22 +113,23 @@ def test_lists_for_two_models_load_both_as_each_alone_would() -> None:
     ]
 
 
-def test_a_table_that_the_model_of_a_defined_load_lacks_is_told_with_those_it_has() -> None:
+def test_a_table_that_the_model_of_a_defined_load_lacks_is_reported_with_those_it_has() -> None:
     with pytest.raises(UnknownTable) as caught:
         resolved([load("sales", "EKKO", "VBAK", "BSEG"), load("buying", "EKKO")])
     assert caught.value.tables == ("BSEG", "EKKO")
-    assert caught.value.known == ("Customers", "Items", "KNA1", "VBAK", "VBAP")
+    assert caught.value.existing == ("Customers", "Items", "KNA1", "VBAK", "VBAP")
     assert str(caught.value) == (
-        "No table BSEG, EKKO in the data model. "
+        "No table BSEG, EKKO in data model sales. "
         "Existing tables: Customers, Items, KNA1, VBAK, VBAP. Nothing was started."
     )
 
 
-def test_a_table_requested_that_no_model_has_is_told_with_those_of_all() -> None:
+def test_a_table_requested_that_no_model_has_is_reported_with_those_of_all() -> None:
     with pytest.raises(UnknownTable) as caught:
         resolved([load("sales"), load("buying")], make_options(None, ["BSEG", "VBAK"], []))
     assert caught.value.tables == ("BSEG",)
-    assert set(caught.value.known) == {"Customers", "Items", "KNA1", "VBAK", "VBAP", "EKKO", "Orders"}
+    assert set(caught.value.existing) == {"Customers", "Items", "KNA1", "VBAK", "VBAP", "EKKO", "Orders"}
+    assert "Start a new run with tables that exist: a retry requests the same tables" in str(caught.value)
 
 
 def of(number: int, *tables: str) -> RunOptions:
@@ -172,7 +173,7 @@ def test_what_is_dropped_is_named_in_a_warning() -> None:
 
 
 @pytest.mark.parametrize("wanted", [of(1, "BSEG"), of(1, "BSEG").join(of(2, "BKPF")), of(1, "BSEG", "VBAK")])
-def test_where_no_trigger_wants_anything_that_there_is_an_unknown_table_is_an_error(
+def test_an_unknown_table_is_an_error_where_no_requested_table_exists(
     wanted: RunOptions,
 ) -> None:
     with pytest.raises(UnknownTable) as caught:
@@ -199,13 +200,13 @@ def test_a_table_requested_may_belong_to_a_model_that_is_left_out() -> None:
 
 def test_many_names_are_cut_short() -> None:
     many = [f"table-{number:03}" for number in range(SHOWN + 1)]
-    text = str(UnknownTable(many, many))
+    text = str(UnknownTable(many, many, ["model-a"]))
     assert text.count(f"table-{SHOWN - 1:03}, …") == 2
     assert f"table-{SHOWN:03}" not in text
 
 
-def test_a_model_without_tables_is_told_so() -> None:
-    assert "Existing tables: none." in str(UnknownTable(["VBAK"], []))
+def test_a_model_without_tables_is_reported() -> None:
+    assert "Existing tables: none." in str(UnknownTable(["VBAK"], [], ["model-a"]))
 
 
 def test_the_id_of_a_table_may_be_written_in_capitals() -> None:

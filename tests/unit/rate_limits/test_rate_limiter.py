@@ -39,7 +39,7 @@ class LimitedTeam:
         return from_item(item) if item else {}
 
 
-def test_with_enough_left_nothing_is_written_and_the_table_is_read_seldom() -> None:
+def test_with_enough_requests_left_nothing_is_written_and_the_table_is_rarely_read() -> None:
     team = LimitedTeam()
     rate_limiter = team.process()
     for _ in range(20):
@@ -50,7 +50,7 @@ def test_with_enough_left_nothing_is_written_and_the_table_is_read_seldom() -> N
     assert team.item == {}
 
 
-def test_answers_that_say_nothing_of_a_limit_change_nothing() -> None:
+def test_responses_without_rate_limit_headers_change_nothing() -> None:
     team = LimitedTeam()
     rate_limiter = team.process()
     rate_limiter.answered(None, None)
@@ -58,7 +58,7 @@ def test_answers_that_say_nothing_of_a_limit_change_nothing() -> None:
     assert team.item == {}
 
 
-def test_after_a_429_nobody_asks_before_it_is_allowed() -> None:
+def test_after_a_429_no_process_sends_a_request_before_the_reset() -> None:
     team = LimitedTeam()
     team.process().answered(RateLimit(20, 0, 30.0), 30.0)
     for rate_limiter in (team.process(), team.process()):
@@ -69,7 +69,7 @@ def test_after_a_429_nobody_asks_before_it_is_allowed() -> None:
     assert team.clock.now == START
 
 
-def test_those_who_are_sent_away_are_told_different_moments() -> None:
+def test_throttled_processes_get_different_retry_times() -> None:
     team = LimitedTeam()
     team.process().answered(RateLimit(20, 0, 30.0), 30.0)
     waits = []
@@ -95,7 +95,7 @@ def test_turns_stay_below_the_limit() -> None:
     assert moments[-1] - moments[0] < 20.0
 
 
-def test_what_follows_a_look_belongs_to_its_turn() -> None:
+def test_what_follows_a_poll_belongs_to_its_turn() -> None:
     team = LimitedTeam()
     team.process().answered(LITTLE, None)
     gates = [team.process() for _ in range(10)]
@@ -165,7 +165,7 @@ def test_connections_do_not_slow_each_other_down() -> None:
     SharedRateLimiter(team.table, "other", team.clock, team.clock.sleep).enter(POLL, 12.0)
 
 
-def test_where_the_table_cannot_be_used_celonis_is_asked() -> None:
+def test_requests_are_sent_while_the_table_is_unavailable() -> None:
     team = LimitedTeam()
 
     def fail(operation: str, request: dict[str, Any]) -> None:
@@ -230,7 +230,7 @@ def test_turns_that_spread_a_day_are_over_with_its_reset() -> None:
     assert team.clock.now == START + 401.0
 
 
-def test_no_process_asks_celonis_before_a_moment_that_is_hours_away() -> None:
+def test_no_process_sends_a_request_before_a_reset_that_is_hours_away() -> None:
     """A task comes back in between, and sees in the table that it is too early."""
     team = LimitedTeam()
     refused, other = team.process(), team.process()

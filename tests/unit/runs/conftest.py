@@ -13,7 +13,6 @@ from celonis_refresh.runs.claims import Claims
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records
 from celonis_refresh.runs.table import MAX_ACTIONS, Table
-from celonis_refresh.timing import Deadline
 from tests.fakes.clock import FakeClock
 from tests.unit.runs.compared_clients import ComparedClients, create_table, moto_client, table_of
 
@@ -24,16 +23,6 @@ def moto() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         patch.setattr(responses, "TRANSACTION_MAX_ITEMS", MAX_ACTIONS)
         yield moto_client()
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def deadline(clock: FakeClock) -> Deadline:
-    return Deadline.after(5.0, clock)
 
 
 @pytest.fixture

@@ -187,5 +187,5 @@ def test_what_exceeds_a_limit_writes_nothing() -> None:
         ({"a": {"b": "c"}}, 7),
     ],
 )
-def test_an_item_has_the_size_that_the_documentation_says(document: dict[str, Any], size: int) -> None:
+def test_an_item_has_its_documented_size(document: dict[str, Any], size: int) -> None:
     assert item_size(to_item(document)) == size

@@ -8,7 +8,7 @@ import pytest
 
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.options import Reason, RunOptions, make_options
-from celonis_refresh.runs.claims import MAX_ROUNDS, Acceptance, Accepted, Claim, Claims
+from celonis_refresh.runs.claims import MAX_REMEMBERED, MAX_ROUNDS, Acceptance, Accepted, Claim, Claims
 from celonis_refresh.runs.deliveries import DAY, DELIVERY_DAYS
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, TableBusy
 from celonis_refresh.runs.records import Records, Run, RunStatus, new_record
@@ -16,7 +16,7 @@ from celonis_refresh.runs.slots import release
 from celonis_refresh.runs.table import Table, slot_key
 from celonis_refresh.timing import Deadline, iso
 from tests.fakes.clock import START, FakeClock
-from tests.fakes.dynamodb import FakeDynamoDB, table_of
+from tests.fakes.dynamodb import FakeDynamoDB, canceled, table_of
 from tests.unit.runs.compared_clients import ComparedClients, claim, definition
 
 AT = "2026-01-01T00:00:00.000Z"
@@ -72,7 +72,7 @@ def test_a_pipeline_without_jobs_takes_no_lease(claims: Claims, table: Table, de
     assert table.get("lease#job#job-a") is None
 
 
-def test_a_job_that_another_run_uses_holds_nobody_up(
+def test_a_job_that_another_run_uses_does_not_delay_the_claim(
     claims: Claims, table: Table, deadline: Deadline
 ) -> None:
     claims.accept([claim("first")], [], deadline)
@@ -154,11 +154,37 @@ def test_a_delivery_sent_again_gets_the_runs_it_led_to(
 ) -> None:
     first = claims.accept([claim("one"), claim("two")], ["delivery#erp#1"], deadline)
     clock.now += 100
+    claims.remembered.clear()  # another process
     client.calls.clear()
     again = claims.accept([claim("one", 2), claim("two", 2)], ["delivery#erp#1"], deadline)
     assert (again.results, again.duplicate) == (first.results, True)
     assert again.earlier == {"one": START, "two": START}
     assert client.calls == ["transact_write_items"]
+
+
+def test_a_delivery_sent_again_to_the_process_that_accepted_it_needs_no_request(
+    claims: Claims, client: ComparedClients, deadline: Deadline
+) -> None:
+    first = claims.accept([claim()], ["delivery#erp#1", "delivery#erp#body"], deadline)
+    client.calls.clear()
+    for keys in (["delivery#erp#1"], ["delivery#erp#2", "delivery#erp#body"]):
+        again = claims.accept([claim(run_id="otc-2")], keys, deadline)
+        assert (again.duplicate, again.results) == (True, first.results)
+    assert client.calls == []
+    claims.accept([claim(), claim("p2p", job="job-b")], ["delivery#erp#1"], deadline)
+    assert client.calls != []
+
+
+def test_a_process_remembers_only_the_last_deliveries(clock: FakeClock) -> None:
+    """Over the fake alone: moto copies all deliveries for each of them."""
+    fake, deadline = FakeDynamoDB(), Deadline.after(5, clock)
+    claims = Claims(table_of(fake, clock), clock)
+    for number in range(MAX_REMEMBERED + 1):
+        claims.accept([claim()], [f"delivery#erp#{number}"], deadline)
+    assert len(claims.remembered) == MAX_REMEMBERED
+    fake.calls.clear()
+    assert claims.accept([claim()], ["delivery#erp#0"], deadline).duplicate
+    assert fake.calls == ["TransactWriteItems"]
 
 
 def test_a_delivery_is_known_by_any_of_its_keys(claims: Claims, deadline: Deadline) -> None:
@@ -169,7 +195,7 @@ def test_a_delivery_is_known_by_any_of_its_keys(claims: Claims, deadline: Deadli
 
 
 @pytest.mark.parametrize(("late", "duplicate"), [(-1, True), (1, False)])
-def test_a_delivery_is_known_for_its_days_and_no_longer_even_if_the_item_still_stands(
+def test_an_expired_delivery_is_unknown_even_if_its_item_still_exists(
     late: int, duplicate: bool, claims: Claims, clock: FakeClock, table: Table, deadline: Deadline
 ) -> None:
     claims.accept([claim()], ["delivery#erp#1"], deadline)
@@ -181,7 +207,7 @@ def test_a_delivery_is_known_for_its_days_and_no_longer_even_if_the_item_still_s
     assert (table.get("delivery#erp#1") or {})["expires"] > clock.now
 
 
-def test_the_id_of_a_run_that_has_expired_is_free_even_if_the_record_still_stands(
+def test_the_id_of_an_expired_run_is_free_even_if_its_record_still_exists(
     claims: Claims, clock: FakeClock, table: Table, deadline: Deadline
 ) -> None:
     """Step Functions takes the name of an execution again after 90 days."""
@@ -191,7 +217,7 @@ def test_the_id_of_a_run_that_has_expired_is_free_even_if_the_record_still_stand
     assert Records(table, clock).get("otc-1").is_open
 
 
-def test_a_known_delivery_is_told_without_a_claim(claims: Claims, deadline: Deadline) -> None:
+def test_a_known_delivery_is_reported_without_a_claim(claims: Claims, deadline: Deadline) -> None:
     assert claims.known("delivery#erp#1") is None
     accepted = claims.accept([claim()], ["delivery#erp#1"], deadline)
     known = claims.known("delivery#erp#1")
@@ -325,13 +351,31 @@ def test_two_triggers_of_one_pipeline_become_one_claim() -> None:
     assert (both.run_id, both.options, both.may_join) == ("otc-1", tables("a").join(tables("b")), False)
 
 
-def test_a_run_id_that_is_taken_is_told(claims: Claims, deadline: Deadline) -> None:
+def test_a_run_id_that_is_taken_is_reported(claims: Claims, deadline: Deadline) -> None:
     claims.accept([claim("first")], [], deadline)
     with pytest.raises(TableBusy, match="first-1 exists already"):
         claims.accept([claim("second", run_id="first-1")], [], deadline)
 
 
-def test_a_slot_that_never_stands_still_is_told_as_busy(clock: FakeClock, deadline: Deadline) -> None:
+def test_a_record_that_is_taken_beside_a_slot_that_conflicts_is_no_refusal(
+    clock: FakeClock, deadline: Deadline
+) -> None:
+    """Another trigger may have started the pending run: the slot, which conflicted, shows it."""
+    fake = FakeDynamoDB()
+    claims = Claims(table_of(fake, clock), clock)
+    claims.accept([claim()], [], deadline)
+    conflicts = [canceled("None", "TransactionConflict", "ConditionalCheckFailed", "None")]
+
+    def conflict(operation: str, request: dict[str, Any]) -> None:
+        if operation == "TransactWriteItems" and conflicts:
+            raise conflicts.pop()
+
+    fake.before = conflict
+    accepted = one(claims.accept([claim(number=2)], ["delivery#erp#1"], deadline))
+    assert (accepted.run_id, accepted.status) == ("otc-follow-2", "joined")
+
+
+def test_a_slot_that_keeps_changing_is_reported_as_busy(clock: FakeClock, deadline: Deadline) -> None:
     fake = FakeDynamoDB()
     claims = Claims(table_of(fake, clock), clock)
     claims.accept([claim()], [], deadline)

@@ -39,6 +39,7 @@ def test_a_delivery_sent_again_starts_the_pipelines_that_it_has_not_started(
     assert runs_of(again) == [("one-1", True), ("two-2", False)]
     assert (again.duplicate, again.earlier) == (False, {"one": START})
     assert list(again.records) == ["two-2"]
+    claims.remembered.clear()  # another process
     client.calls.clear()
     third = claims.accept([claim("one", 3), claim("two", 3, **OTHER)], [KEY], Deadline.after(5, clock))
     assert client.calls == ["transact_write_items"]
@@ -84,7 +85,7 @@ def test_a_delivery_under_two_keys_is_recorded_under_both(claims: Claims, deadli
         assert runs_of(again) == [("two-1", True)]
 
 
-def test_a_delivery_that_another_request_accepts_meanwhile_is_claimed_once(
+def test_a_delivery_that_two_requests_accept_concurrently_is_claimed_once(
     clock: FakeClock, deadline: Deadline
 ) -> None:
     fake = FakeDynamoDB()
@@ -140,6 +141,7 @@ def test_what_is_known_of_a_batch_is_read_a_hundred_at_a_time(
     count: int, calls: list[str], claims: Claims, client: ComparedClients, deadline: Deadline
 ) -> None:
     accept(claims, batch(count, "otc"), deadline)
+    claims.remembered.clear()  # another process
     client.calls.clear()
     again = claims.accept_batch(batch(count, "otc", number=2), deadline)
     assert {(each.duplicate, each.results[0].run_id) for each in again} == {(True, "otc-1")}
@@ -183,6 +185,18 @@ def fake() -> FakeDynamoDB:
 def alone(fake: FakeDynamoDB, clock: FakeClock) -> Claims:
     """Claims over the fake alone."""
     return Claims(table_of(fake, clock), clock)
+
+
+def test_the_largest_batch_fits_into_an_item(alone: Claims, deadline: Deadline) -> None:
+    names = [f"{number:02}".rjust(48, "p") for number in range(30)]
+    deliveries = [
+        Delivery(each.claims, [f"{number:03}{key}".ljust(240, "x") for key in ("delivery", "signed")])
+        for number, each in enumerate(batch(200, *names))
+    ]
+    for each in accept(alone, deliveries, deadline):
+        assert [result.pipeline for result in each.fresh] == names
+    again = alone.accept_batch(deliveries, deadline)
+    assert {tuple(sorted(each.earlier)) for each in again} == {tuple(names)}
 
 
 def large(number: int = 1, pipeline: str = "otc") -> list[Delivery]:
@@ -357,6 +371,37 @@ def test_a_write_that_comes_late_accepts_no_delivery_of_a_batch(
     assert runs_of(known) == [("otc-follow-1", True)]
 
 
+@pytest.mark.parametrize("moment", ["TransactGetItems", "TransactWriteItems"])
+def test_a_batch_that_shrinks_does_not_accept_what_another_batch_accepts(
+    moment: str, fake: FakeDynamoDB, alone: Claims, deadline: Deadline
+) -> None:
+    """Its slot is older than the deliveries: read before them, or before one of them had changed."""
+    for number in (8, 9):
+        alone.accept([claim(number=number)], [f"delivery#old#{number}"], deadline)
+
+    def repeat_some() -> None:
+        for number in range(5):
+            alone.accept([claim(number=20)], [f"delivery#erp#{number}"], deadline)
+
+    def rival() -> None:
+        repeat_some()
+        slot = fake.document("slot#otc")
+        alone.table.transact(release(alone.table, "otc", slot, "otc-8", iso(START), paused=False), deadline)
+        others = [Delivery([claim(number=10)], [f"delivery#rival#{number}"]) for number in range(MAX_ACTIONS)]
+        same = batch(MAX_ACTIONS + 1, "otc", number=10)[MAX_ACTIONS - 1]
+        rivals.extend(alone.accept_batch([same, *others], deadline))
+
+    rivals: list[Acceptance] = []
+    if moment == "TransactGetItems":
+        repeat_some()
+        fake.interleave(moment, lambda: fake.interleave(moment, rival))  # between the two parts that it reads
+    else:
+        fake.interleave(moment, rival)
+    accepted = accept(alone, batch(MAX_ACTIONS + 1, "otc"), deadline)
+    assert runs_of(rivals[0]) == [("otc-follow-10", False)]
+    assert runs_of(accepted[MAX_ACTIONS - 1]) == [("otc-follow-10", True)]
+
+
 def test_two_requests_with_the_same_batch_start_one_run(
     fake: FakeDynamoDB, alone: Claims, deadline: Deadline
 ) -> None:
@@ -400,5 +445,6 @@ def test_a_read_that_meets_a_transaction_is_repeated_until_the_deadline(
         raise canceled("TransactionConflict")
 
     fake.before = always
+    alone.remembered.clear()  # another process
     with pytest.raises(TableBusy):
         accept(alone, large(), deadline)

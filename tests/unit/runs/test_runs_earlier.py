@@ -54,7 +54,7 @@ def test_where_none_is_stored_there_is_none(leases: Leases) -> None:
     assert read_earlier(leases.table, LEASE) == Earlier()
 
 
-def test_the_newest_stands_first_and_the_oldest_are_dropped() -> None:
+def test_the_newest_is_first_and_the_oldest_are_dropped() -> None:
     earlier = Earlier()
     for number in range(MAX_EARLIER + 5):
         earlier = earlier.followed_by([f"exec-{number:02}"], number, float(number), shows_running=False)
@@ -62,11 +62,11 @@ def test_the_newest_stands_first_and_the_oldest_are_dropped() -> None:
     assert (earlier.newest, earlier.started, earlier.visible_by) == (("exec-14",), 14, 14.0)
 
 
-def test_what_was_seen_running_once_shows_what_runs_for_good() -> None:
+def test_once_seen_running_an_execution_is_always_shown() -> None:
     assert OURS.followed_by(["exec-2"], None, START, shows_running=False).shows_running is True
 
 
-def test_an_execution_that_is_stored_twice_stands_there_once() -> None:
+def test_an_execution_that_is_stored_twice_is_listed_once() -> None:
     assert OURS.followed_by(["exec-1", "item-1"], STARTED, START, shows_running=True).ids == OURS.ids
 
 
@@ -85,7 +85,7 @@ SHOWN = [
 
 
 @pytest.mark.parametrize(("ids", "newest_start", "later", "shown"), SHOWN)
-def test_the_condition_of_a_write_says_the_same_as_what_was_read(
+def test_the_condition_of_a_write_matches_what_was_read(
     table: Table, deadline: Deadline, ids: frozenset[str], newest_start: int | None, later: float, shown: bool
 ) -> None:
     """Against moto and the fake: the client asks both."""

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from celonis_refresh.notifications.outbox import UNSENT
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.runs.table import (
     LEASED,
-    NOT_NOTIFIED,
     WAITING,
     delivery_key,
     earlier_key,
@@ -19,8 +19,8 @@ from celonis_refresh.runs.table import (
     job_lease,
     model_durations,
     model_lease,
-    notice_key,
     occurrence_key,
+    refusal_key,
     request_key,
     run_key,
     signed_key,
@@ -32,14 +32,14 @@ MAX_KEY_BYTES = 2048
 
 
 def test_each_kind_of_item_has_keys_of_its_own() -> None:
-    made = [slot_key("x"), run_key("x"), job_lease("x"), model_lease("x"), notice_key("x")]
+    made = [slot_key("x"), run_key("x"), job_lease("x"), model_lease("x"), refusal_key("x")]
     made += [delivery_key("o", "x"), signed_key("o", "x")]
     assert len(set(made)) == len(made)
     assert not any(one.startswith(other) for one in made for other in made if one != other)
 
 
 def test_what_is_listed_under_a_status_is_no_run() -> None:
-    assert not {WAITING, LEASED, NOT_NOTIFIED} & set(RunStatus)
+    assert not {WAITING, LEASED, UNSENT} & set(RunStatus)
 
 
 def test_the_same_delivery_id_of_two_origins_is_two_deliveries() -> None:
@@ -92,7 +92,7 @@ def test_a_delivery_id_is_measured_in_bytes(length: int, readable: bool) -> None
 
 
 @given(st.text(max_size=400), st.text(max_size=400))
-def test_a_key_fits_the_table_and_tells_deliveries_apart(one: str, other: str) -> None:
+def test_a_key_fits_the_table_and_distinguishes_deliveries(one: str, other: str) -> None:
     first, second = (delivery_key("a" * 48, text * 3) for text in (one, other))
     assert (first == second) is (one == other)
     assert len(first.encode()) <= MAX_KEY_BYTES

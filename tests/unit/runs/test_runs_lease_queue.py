@@ -42,19 +42,19 @@ def test_turns_follow_each_other(state: RateLimitState, line: Literal["next", "l
     assert taken == [START + 5.0, START + 6.5, START + 8.0, None]
 
 
-def test_an_empty_line_stands_where_it_is_wanted(state: RateLimitState, clock: FakeClock) -> None:
+def test_an_empty_queue_reserves_the_requested_time(state: RateLimitState, clock: FakeClock) -> None:
     clock.sleep(20.0)
     assert state.reserve("next", 2.0, clock.now, clock.now) == START + 20.0
     assert state.next == START + 22.0
 
 
-def test_nobody_stands_in_line_when_all_is_calm(state: RateLimitState, clock: FakeClock) -> None:
+def test_no_slot_is_reserved_without_throttling(state: RateLimitState, clock: FakeClock) -> None:
     clock.sleep(60.0)
     with pytest.raises(NotThrottled):
         state.reserve("next", 1.0, clock.now, clock.now + 1.0)
 
 
-def test_where_there_is_no_line_everybody_is_free(table: Table, clock: FakeClock) -> None:
+def test_without_a_stored_item_no_request_is_throttled(table: Table, clock: FakeClock) -> None:
     state = RateLimitState(table, KEY, clock)
     with pytest.raises(NotThrottled):
         state.reserve("next", 1.0, clock.now, clock.now + 1.0)
@@ -62,7 +62,7 @@ def test_where_there_is_no_line_everybody_is_free(table: Table, clock: FakeClock
     assert (state.throttled_until, state.read_at) == (0.0, START)
 
 
-def test_nothing_is_ever_made_earlier(state: RateLimitState, table: Table, clock: FakeClock) -> None:
+def test_no_stored_time_is_moved_earlier(state: RateLimitState, table: Table, clock: FakeClock) -> None:
     other = RateLimitState(table, KEY, clock)
     state.pause(START + 30.0, START + 80.0)
     other.pause(START + 10.0, START + 70.0)

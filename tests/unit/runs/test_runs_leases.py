@@ -55,7 +55,7 @@ def test_a_lease_is_one_runs_at_a_time(leases: Leases, table: Table, deadline: D
     assert holder(table) == "one-1"
 
 
-def test_whoever_holds_it_takes_it_again(leases: Leases, deadline: Deadline) -> None:
+def test_the_holder_of_a_lease_can_take_it_again(leases: Leases, deadline: Deadline) -> None:
     assert take(leases, "one-1", LEASE, deadline)
     assert take(leases, "one-1", LEASE, deadline)
 
@@ -148,9 +148,7 @@ def test_a_lease_is_held_by_its_holder_only(leases: Leases, table: Table, deadli
     assert "held_until" not in (table.get(LEASE) or {})
 
 
-def test_a_lease_that_is_held_is_freed_by_its_holder_all_the_same(
-    leases: Leases, table: Table, deadline: Deadline
-) -> None:
+def test_a_held_lease_can_be_freed_by_its_holder(leases: Leases, table: Table, deadline: Deadline) -> None:
     take(leases, "one-1", LEASE, deadline)
     leases.hold("one-1", LEASE, START + 60.0, deadline)
     leases.free("one-1", LEASE, deadline)
@@ -310,7 +308,7 @@ def test_a_run_that_will_keep_leases_does_not_begin_while_another_is_queued_for_
     assert lease_requests.acquire(request) is None  # it needs the queue to be empty, not the lease to be free
 
 
-def test_a_place_that_was_not_renewed_blocks_nobody(
+def test_a_queue_position_that_was_not_renewed_blocks_no_step(
     lease_requests: LeaseRequests, table: Table, clock: FakeClock, deadline: Deadline
 ) -> None:
     queued_first(lease_requests, table, deadline)
@@ -322,7 +320,7 @@ def test_a_place_that_was_not_renewed_blocks_nobody(
 
 
 @pytest.mark.parametrize("closing", [True, False])
-def test_the_place_of_a_run_that_ends_blocks_nobody(
+def test_the_queue_position_of_a_run_that_ends_blocks_no_step(
     lease_requests: LeaseRequests, records: Records, table: Table, deadline: Deadline, *, closing: bool
 ) -> None:
     queued_first(lease_requests, table, deadline)
@@ -404,7 +402,7 @@ def test_a_run_that_gives_back_may_stay_queued(lease_requests: LeaseRequests, ta
 
 
 @pytest.mark.parametrize("held", [True, False])
-def test_what_is_believed_of_leases_is_found_out_where_it_is_wrong(
+def test_leases_are_released_even_if_their_assumed_holder_is_wrong(
     lease_requests: LeaseRequests, table: Table, *, held: bool
 ) -> None:
     """After a crash, a step does not know whether its leases are held for it."""
@@ -415,7 +413,7 @@ def test_what_is_believed_of_leases_is_found_out_where_it_is_wrong(
     assert (table.get(JOB), table.get(LEASE)) == (None, None)
 
 
-def test_what_others_hold_is_not_given_back(
+def test_leases_of_other_runs_are_not_released(
     lease_requests: LeaseRequests, table: Table, records: Records
 ) -> None:
     lease_requests.acquire(lease_requests.request("two-1", JOB))

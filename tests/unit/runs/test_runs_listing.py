@@ -106,7 +106,7 @@ def test_the_last_page_says_so_also_when_it_is_full(
         assert (len(page.runs), page.before is None) == (min(count, 2), count <= 2)
 
 
-def test_a_rare_status_is_found_behind_many_others(
+def test_a_rare_status_is_found_after_many_others(
     moto_table: Table,
     listing: Listing,
     add: Callable[..., None],
@@ -125,10 +125,16 @@ def test_a_rare_status_is_found_behind_many_others(
 def test_a_run_is_listed_with_what_it_came_to(listing: Listing, add: Callable[..., None]) -> None:
     facts = {"status": RunStatus.FAILED, "ended_at": SECONDS[2], "error": "JobFailed", "outcome": "Red."}
     add("run-1", "otc", SECONDS[0], **facts)
-    expected = {"run_id": "run-1", "pipeline": "otc", "created_at": SECONDS[0], **facts}
+    expected = {
+        "run_id": "run-1",
+        "pipeline": "otc",
+        "created_at": SECONDS[0],
+        "duration_seconds": 2,
+        **facts,
+    }
     for pipeline, status in ((None, None), ("otc", None), (None, RunStatus.FAILED)):
         assert listing.page(9, pipeline, status, None).runs == [expected]
-    assert set(expected) == set(SUMMARY)
+    assert set(expected) == {*SUMMARY, "duration_seconds"}
 
 
 def test_what_is_no_run_is_in_no_list_of_runs(
@@ -163,9 +169,7 @@ def test_what_has_expired_is_in_no_list_and_not_found(
     assert (Records(listing.table, clock).find("run-2") is not None) is kept
 
 
-def test_all_that_stands_under_a_status_comes_oldest_first(
-    listing: Listing, add: Callable[..., None]
-) -> None:
+def test_all_items_of_a_status_are_listed_oldest_first(listing: Listing, add: Callable[..., None]) -> None:
     for number in (2, 0, 1):
         add(f"run-{number}", "otc", SECONDS[number])
     found = list(listing.oldest(RunStatus.OPENING, None, 99))

@@ -31,7 +31,7 @@ def test_a_run_is_found_by_its_id(run: Run, records: Records) -> None:
     assert records.get_open("otc-1") == run
 
 
-def test_a_run_that_is_not_there_is_told(records: Records) -> None:
+def test_a_run_that_is_not_there_is_reported(records: Records) -> None:
     assert records.find("otc-9") is None
     for get in (records.get, records.get_open):
         with pytest.raises(RunNotFound, match="no record of run 'otc-9'") as caught:
@@ -39,9 +39,7 @@ def test_a_run_that_is_not_there_is_told(records: Records) -> None:
         assert caught.value.run_id == "otc-9"
 
 
-def test_what_is_too_long_for_a_run_id_is_not_even_asked_for(
-    records: Records, client: ComparedClients
-) -> None:
+def test_a_run_id_that_is_too_long_is_not_read(records: Records, client: ComparedClients) -> None:
     with pytest.raises(RunNotFound):
         records.get("x" * (MAX_RUN_ID + 1))
     assert client.calls == []
@@ -59,7 +57,7 @@ def test_a_run_that_has_ended_is_not_open(
     assert records.get("otc-1").status is status
 
 
-def test_what_is_noted_is_written_and_told(run: Run, records: Records, deadline: Deadline) -> None:
+def test_what_is_noted_is_written_and_reported(run: Run, records: Records, deadline: Deadline) -> None:
     noted = records.set_facts(
         run, {"status": RunStatus.RUNNING, "loads": {"load-0": {"kind": "x"}}}, deadline
     )
@@ -101,7 +99,7 @@ def test_steps_are_saved_with_a_revision_each(run: Run, records: Records, deadli
 
 
 def test_a_step_is_replaced_as_a_whole(run: Run, records: Records, deadline: Deadline) -> None:
-    run = records.save_step(run, "job-0", {"trouble": "x"}, deadline)
+    run = records.save_step(run, "job-0", {"last_error": "x"}, deadline)
     assert records.save_step(run, "job-0", {}, deadline).steps["job-0"] == {"rev": 2}
 
 
@@ -118,9 +116,7 @@ def test_a_step_that_moved_since_it_was_read_is_not_saved(
     assert records.get("otc-1") == before
 
 
-def test_steps_that_run_side_by_side_do_not_move_each_other(
-    run: Run, records: Records, deadline: Deadline
-) -> None:
+def test_parallel_steps_do_not_move_each_other(run: Run, records: Records, deadline: Deadline) -> None:
     records.save_step(run, "load-0", {"x": 0}, deadline)
     records.save_step(run, "load-1", {"x": 1}, deadline)
     assert records.get("otc-1").steps == {"load-0": {"x": 0, "rev": 1}, "load-1": {"x": 1, "rev": 1}}
@@ -144,7 +140,7 @@ def test_a_record_of_a_run_that_waited_has_no_definition_yet() -> None:
     assert not Run(record).has_definition
 
 
-def test_a_definition_that_a_record_should_not_hold_is_told_with_its_run() -> None:
+def test_a_definition_that_a_record_should_not_hold_is_reported_with_its_run() -> None:
     record = new_record("otc-1", "otc", RunOptions(), "at", definition("j"))
     run = Run({**record, "definition": '{"data_pool": "p"}'})
     with pytest.raises(InvalidDefinition, match="definition in the record of run otc-1 is not valid"):
@@ -180,7 +176,7 @@ def test_a_step_that_was_saved_without_an_answer_is_saved(
     assert later.steps["job-0"]["rev"] == 2
 
 
-def test_a_step_that_another_task_saved_meanwhile_has_moved_also_where_answers_are_lost(
+def test_a_step_that_another_task_saved_has_moved_also_where_responses_are_lost(
     fake: FakeDynamoDB, opened: tuple[Records, Run], deadline: Deadline
 ) -> None:
     records, run = opened

@@ -107,7 +107,7 @@ def largest(step: str) -> dict[str, Any]:
         },
         "poll_refusals": {"error": "AuthenticationFailed", "since": at},
         "message": "ü" * 40_000,
-        "trouble": "ü" * 40_000,
+        "last_error": "ü" * 40_000,
         "waiting_for": "ü" * 40_000,
         "rejected": "ü" * 40_000,
         "status": "ü" * MAX_STATUS,
@@ -138,7 +138,7 @@ def test_the_largest_state_of_a_step_keeps_to_its_limit(step: str) -> None:
 def test_a_failed_step_with_the_usual_ids_keeps_a_long_message(step: str) -> None:
     usual = {name: [found[:36] for found in ids(1, name)] for name in SETS}
     state = {**largest(step), "evidence": {**evidence(1), **usual}, "earlier": ids(3)}
-    for rare in ("busy", "stood", "pace", "waiting_for", "trouble", "rejected", "unknown"):
+    for rare in ("busy", "stood", "pace", "waiting_for", "last_error", "rejected", "unknown"):
         del state[rare]
     if state["baseline"]["listed"]:
         state["baseline"] = {**state["baseline"], "listed": [found[:36] for found in ids(MAX_LISTED)]}

@@ -48,7 +48,7 @@ def waiting(table: Table, claims: Claims, deadline: Deadline) -> Table:
 
 
 @pytest.mark.parametrize("paused", [False, True])
-def test_a_slot_that_nobody_waits_for_becomes_free(busy: Table, deadline: Deadline, paused: bool) -> None:
+def test_a_slot_without_a_pending_run_becomes_free(busy: Table, deadline: Deadline, paused: bool) -> None:
     busy.transact(release(busy, "otc", slot_of(busy), "otc-1", LATER, paused=paused), deadline)
     assert slot_of(busy) == {"pk": "slot#otc", "released_at": LATER, "rev": 2}
 
@@ -59,7 +59,7 @@ def test_a_free_slot_is_claimed_like_a_new_one(busy: Table, claims: Claims, dead
     assert (result.run_id, result.status) == ("otc-2", "started")
 
 
-def test_what_waits_gets_the_slot_and_the_record_it_was_told(followed: Table, deadline: Deadline) -> None:
+def test_a_pending_run_gets_the_slot_and_its_announced_record(followed: Table, deadline: Deadline) -> None:
     followed.transact(release(followed, "otc", slot_of(followed), "otc-1", LATER, paused=False), deadline)
     slot = {"pk": "slot#otc", "run_id": "otc-follow-2", "released_at": LATER, "rev": 3}
     assert slot_of(followed) == slot
@@ -68,9 +68,7 @@ def test_what_waits_gets_the_slot_and_the_record_it_was_told(followed: Table, de
     assert not run.has_definition
 
 
-def test_during_a_pause_what_waits_goes_on_waiting_where_it_can_be_listed(
-    followed: Table, deadline: Deadline
-) -> None:
+def test_during_a_pause_a_pending_run_stays_pending_and_listed(followed: Table, deadline: Deadline) -> None:
     pending = slot_of(followed)["pending"]
     followed.transact(release(followed, "otc", slot_of(followed), "otc-1", LATER, paused=True), deadline)
     assert slot_of(followed) == {
@@ -115,12 +113,12 @@ def test_what_waits_is_started_once(waiting: Table, deadline: Deadline) -> None:
         waiting.transact(start_pending(waiting, "otc", slot, LATER), deadline)
 
 
-def test_what_waits_can_be_given_up(followed: Table, deadline: Deadline) -> None:
+def test_a_pending_run_can_be_dropped(followed: Table, deadline: Deadline) -> None:
     followed.update(drop_pending(followed, "otc", slot_of(followed)), deadline)
     assert slot_of(followed) == {"pk": "slot#otc", "run_id": "otc-1", "rev": 3}
 
 
-def test_what_waits_in_a_free_slot_can_be_given_up_and_is_listed_no_more(
+def test_a_pending_run_in_a_free_slot_can_be_dropped_and_is_no_longer_listed(
     waiting: Table, deadline: Deadline
 ) -> None:
     waiting.update(drop_pending(waiting, "otc", slot_of(waiting)), deadline)
@@ -170,7 +168,7 @@ def test_a_slot_that_was_started_or_joined_since_it_was_read_is_not_started(
     assert "run_id" not in slot_of(waiting)
 
 
-def test_what_waits_behind_a_run_is_not_started_beside_it(followed: Table, deadline: Deadline) -> None:
+def test_a_pending_run_is_not_started_beside_the_current_run(followed: Table, deadline: Deadline) -> None:
     slot = slot_of(followed)
     with pytest.raises(ConditionFailed):
         followed.transact(start_pending(followed, "otc", slot, LATER), deadline)

@@ -59,15 +59,15 @@ def test_a_transaction_writes_nothing_where_one_condition_does_not_hold(
     ]
     with pytest.raises(ConditionFailed) as caught:
         table.transact(actions, deadline)
-    assert caught.value.found == (None, {"pk": "b", "n": 1}, {})
+    assert caught.value.items == (None, {"pk": "b", "n": 1}, {})
     assert [table.get(key) for key in "abc"] == [None, {"pk": "b", "n": 1}, None]
 
 
-def test_a_single_update_tells_what_was_there(table: Table, deadline: Deadline) -> None:
+def test_a_single_update_shows_what_was_there(table: Table, deadline: Deadline) -> None:
     table.transact([table.put({"pk": "a", "n": 1})], deadline)
     with pytest.raises(ConditionFailed) as caught:
         table.update(table.change("a", "SET #n = :two", "#n = :two", {"two": 2}), deadline)
-    assert caught.value.found == ({"pk": "a", "n": 1},)
+    assert caught.value.items == ({"pk": "a", "n": 1},)
     table.update(table.change("a", "SET #n = :two", "#n = :one", {"one": 1, "two": 2}), deadline)
     assert table.get("a") == {"pk": "a", "n": 2}
 
@@ -76,7 +76,7 @@ def test_a_single_delete_is_conditional_too(table: Table, deadline: Deadline) ->
     table.transact([table.put({"pk": "a", "n": 1})], deadline)
     with pytest.raises(ConditionFailed) as caught:
         table.delete(table.remove("a", "#n = :two", {"two": 2}), deadline)
-    assert caught.value.found == ({"pk": "a", "n": 1},)
+    assert caught.value.items == ({"pk": "a", "n": 1},)
     table.delete(table.remove("a", "#n = :one", {"one": 1}), deadline)
     assert table.get("a") is None
 
@@ -84,7 +84,7 @@ def test_a_single_delete_is_conditional_too(table: Table, deadline: Deadline) ->
 def test_a_condition_on_an_item_that_is_not_there_finds_nothing(table: Table, deadline: Deadline) -> None:
     with pytest.raises(ConditionFailed) as caught:
         table.delete(table.remove("a", "#n = :two", {"two": 2}), deadline)
-    assert caught.value.found == ({},)
+    assert caught.value.items == ({},)
 
 
 def test_an_attribute_may_stand_under_another_name(table: Table, deadline: Deadline) -> None:
@@ -95,7 +95,7 @@ def test_an_attribute_may_stand_under_another_name(table: Table, deadline: Deadl
     assert table.get("a") == {"pk": "a", "steps": {"job-0": 1}}
 
 
-def test_a_write_without_a_condition_asks_for_nothing(table: Table) -> None:
+def test_a_write_without_a_condition_sends_none(table: Table) -> None:
     assert table.put({"pk": "a"}) == {"Put": {"TableName": table.name, "Item": {"pk": {"S": "a"}}}}
 
 
@@ -143,7 +143,7 @@ def test_an_error_of_the_server_is_tried_again(
 
 @pytest.mark.parametrize("operation", ["get", "query"])
 @pytest.mark.parametrize(("code", "status"), BROKEN)
-def test_an_error_of_the_server_at_a_read_is_told_as_busy(
+def test_an_error_of_the_server_at_a_read_is_reported_as_busy(
     operation: str, code: str, status: int, clock: FakeClock, deadline: Deadline
 ) -> None:
     with pytest.raises(TableBusy, match=code):
@@ -170,7 +170,9 @@ def test_a_transaction_that_was_written_under_an_error_is_not_refused_when_it_is
         table.transact([table.put({"pk": "a", "n": 1}, "attribute_not_exists(pk)")], deadline)
 
 
-def test_a_write_that_is_refused_when_it_is_sent_again_says_so(clock: FakeClock, deadline: Deadline) -> None:
+def test_a_write_that_is_rejected_on_its_retry_is_marked_as_retried(
+    clock: FakeClock, deadline: Deadline
+) -> None:
     """Its own first attempt may be the conflict: only its caller knows."""
     errors = [broken("InternalServerError", 500)]
 
@@ -182,7 +184,7 @@ def test_a_write_that_is_refused_when_it_is_sent_again_says_so(clock: FakeClock,
     change = table.change("a", "SET #n = :n", "attribute_not_exists(pk)", {"n": 1})
     with pytest.raises(ConditionFailed) as caught:
         table.update(change, deadline)
-    assert (caught.value.found, caught.value.retried) == (({"pk": "a", "n": 1},), True)
+    assert (caught.value.items, caught.value.retried) == (({"pk": "a", "n": 1},), True)
     with pytest.raises(ConditionFailed) as caught:
         table.update(change, deadline)
     assert not caught.value.retried
@@ -219,7 +221,7 @@ def test_a_transaction_that_met_another_is_tried_again(
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_past_the_deadline_it_is_told_with_the_reason_and_nothing_is_written(
+def test_past_the_deadline_it_is_reported_with_the_reason_and_nothing_is_written(
     operation: str, clock: FakeClock, deadline: Deadline
 ) -> None:
     fake = failing(*[client_error("ThrottlingException", "x")] * 10_000)
@@ -265,7 +267,7 @@ def test_what_does_not_pass_is_raised_as_it_is(
     "reasons",
     [("ValidationError",), ("TransactionConflict", "ItemCollectionSizeLimitExceeded"), ("None",), ()],
 )
-def test_a_transaction_cancelled_for_good_is_raised_as_it_is(
+def test_a_permanently_cancelled_transaction_is_raised_unchanged(
     reasons: tuple[str, ...], clock: FakeClock, deadline: Deadline
 ) -> None:
     with pytest.raises(ClientError, match="TransactionCanceledException"):
@@ -281,7 +283,8 @@ def test_a_condition_counts_more_than_a_conflict_beside_it(clock: FakeClock, dea
     table = table_of(failing(error), clock)
     with pytest.raises(ConditionFailed) as caught:
         table.transact([table.put({"pk": key}, "attribute_not_exists(pk)") for key in "ab"], deadline)
-    assert caught.value.found == (None, {"pk": "b"})
+    assert caught.value.items == (None, {"pk": "b"})
+    assert caught.value.conflict == "TransactionConflict"
 
 
 URL = "https://dynamodb.eu-central-1.amazonaws.com"
@@ -294,13 +297,23 @@ SILENCE = [
 
 @pytest.mark.parametrize("operation", [*OPERATIONS, "get", "query"])
 @pytest.mark.parametrize("error", SILENCE, ids=lambda error: type(error).__name__)
-def test_no_answer_is_told_at_once(
+def test_no_answer_is_reported_at_once(
     operation: str, error: Exception, clock: FakeClock, deadline: Deadline
 ) -> None:
     fake = failing(error)
-    with pytest.raises(TableBusy, match=type(error).__name__):
+    with pytest.raises(TableBusy, match=type(error).__name__) as caught:
         ask(table_of(fake, clock), operation, deadline)
     assert len(fake.calls) == 1
+    assert ("accept the change" in caught.value.message) is (operation in OPERATIONS)
+
+
+@pytest.mark.parametrize("error", SILENCE, ids=lambda error: type(error).__name__)
+def test_a_read_of_many_items_without_an_answer_speaks_of_no_change(
+    error: Exception, clock: FakeClock, deadline: Deadline
+) -> None:
+    with pytest.raises(TableBusy) as caught:
+        table_of(failing(error), clock).get_all(["a", "b"], deadline)
+    assert caught.value.message.startswith("The table did not answer in time")
 
 
 def ask(table: Table, operation: str, deadline: Deadline) -> None:
@@ -313,7 +326,7 @@ def ask(table: Table, operation: str, deadline: Deadline) -> None:
 
 
 @pytest.mark.parametrize("operation", ["get", "query"])
-def test_a_read_that_is_throttled_is_told_as_busy(
+def test_a_read_that_is_throttled_is_reported_as_busy(
     operation: str, clock: FakeClock, deadline: Deadline
 ) -> None:
     fake = failing(client_error("ProvisionedThroughputExceededException", "x"))
@@ -325,7 +338,7 @@ def test_a_read_that_is_throttled_is_told_as_busy(
 @pytest.mark.parametrize(
     "error", [client_error("AccessDeniedException", "x"), ParamValidationError(report="")]
 )
-def test_a_read_that_fails_for_good_is_raised_as_it_is(
+def test_a_permanent_read_error_is_raised_unchanged(
     operation: str, error: Exception, clock: FakeClock, deadline: Deadline
 ) -> None:
     with pytest.raises(type(error)):
@@ -344,13 +357,13 @@ class PagedClient:
         return {"Items": self.pages.pop(0), **more}
 
 
-def test_pages_go_on_where_the_one_before_ended_also_after_an_empty_one() -> None:
+def test_pages_continue_after_the_previous_one_even_if_it_was_empty() -> None:
     client: Any = PagedClient([{"pk": {"S": "a"}}], [], [{"pk": {"S": "b"}}])
     assert list(Table(client, "runs").pages({})) == [[{"pk": "a"}], [], [{"pk": "b"}]]
     assert client.starts == [None, {"pk": {"N": "3"}}, {"pk": {"N": "2"}}]
 
 
-def test_pages_are_asked_for_one_by_one() -> None:
+def test_pages_are_read_one_by_one() -> None:
     client: Any = PagedClient([{"pk": {"S": "a"}}], [{"pk": {"S": "b"}}])
     next(Table(client, "runs").pages({}))
     assert len(client.starts) == 1

@@ -52,13 +52,13 @@ def job(service: ServiceHarness) -> FakeTarget:
     return service.celonis.jobs[JOB]
 
 
-def test_a_job_that_is_ours_is_looked_at_cancelled_and_seen_to_end() -> None:
+def test_our_job_is_polled_cancelled_and_polled_until_it_ends() -> None:
     service = started()
     out = Outgoing(service)
     findings = stop(service)
     assert out.calls[:2] == ["job", "cancel_job"]
     assert out.calls[-1] in ("job", "executions")
-    assert findings.messages == [f"{OURS} was cancelled (CANCEL)."]
+    assert findings.messages == [f"{OURS} was cancelled."]
     assert (findings.free, cancels(service)) == ([JOB_LEASE], [JOB])
 
 
@@ -93,13 +93,13 @@ def test_a_start_that_is_not_shown_yet_when_its_run_failed_is_not_waited_for() -
     assert service.clock.now - began < 5.0
 
 
-def test_a_run_that_never_started_anything_asks_celonis_nothing() -> None:
+def test_a_run_that_started_nothing_sends_no_request_to_celonis() -> None:
     service = left(job_definition(loads=[{"data_model": MODEL}]))
     assert stop(service) == CancelFindings([], [JOB_LEASE, MODEL_LEASE])
     assert service.celonis.sent == []
 
 
-def test_a_step_that_has_ended_is_not_looked_at() -> None:
+def test_a_step_that_has_ended_is_not_polled() -> None:
     service = started(seconds=10.0)
     assert service.run_step("job-0") == "SUCCEEDED"
     service.celonis.sent.clear()
@@ -149,11 +149,11 @@ def test_a_start_that_is_on_its_way_is_waited_for_and_then_cancelled() -> None:
     job(service).lags.__post_init__()
     service.start("job-0")
     findings = stop(service)
-    assert findings.messages == [f"{OURS} was cancelled (CANCEL)."]
+    assert findings.messages == [f"{OURS} was cancelled."]
     assert service.celonis.names().index("cancel_job") > 4
 
 
-def test_a_start_that_provably_did_not_take_place_is_told_so() -> None:
+def test_a_start_that_provably_did_not_take_place_is_reported() -> None:
     service = left(job_definition(settle=20))
     service.celonis.faults["execute_job"] = ["before"]
     service.start("job-0")
@@ -161,7 +161,7 @@ def test_a_start_that_provably_did_not_take_place_is_told_so() -> None:
     assert len(starts(service)) == 1
 
 
-def test_a_job_runs_on_where_the_pipeline_says_not_to_cancel_it() -> None:
+def test_a_job_keeps_running_where_the_pipeline_does_not_cancel_jobs() -> None:
     service = started(job_definition(cancel_on_stop=False))
     sentence = f"{OURS} keeps running: the pipeline has cancel_on_stop: false."
     assert stop(service) == CancelFindings([sentence], [], held=until_it_shows(service))
@@ -191,7 +191,7 @@ def test_a_load_that_the_job_may_have_started_holds_its_lease_while_the_model_is
 def test_a_load_of_the_job_that_is_not_shown_holds_its_lease_until_it_would_be() -> None:
     service = started(inner_load())
     findings = stop(service)
-    assert (findings.messages, findings.free) == ([f"{OURS} was cancelled (CANCEL)."], [JOB_LEASE])
+    assert (findings.messages, findings.free) == ([f"{OURS} was cancelled."], [JOB_LEASE])
     assert findings.held[MODEL_LEASE] > service.clock.now
 
 
@@ -202,15 +202,15 @@ def test_a_load_of_the_job_that_has_ended_frees_its_lease() -> None:
     assert stop(service).free == [JOB_LEASE, MODEL_LEASE]
 
 
-@pytest.mark.parametrize("trouble", [unavailable(), throttled(1.0)], ids=lambda trouble: trouble.name)
-def test_a_cancel_whose_answer_was_lost_is_sent_again(trouble: CelonisError) -> None:
+@pytest.mark.parametrize("error", [unavailable(), throttled(1.0)], ids=lambda error: error.name)
+def test_a_cancel_whose_answer_was_lost_is_sent_again(error: CelonisError) -> None:
     service = started()
-    service.celonis.faults["cancel_job"] = [trouble]
-    assert stop(service).messages == [f"{OURS} was cancelled (CANCEL)."]
+    service.celonis.faults["cancel_job"] = [error]
+    assert stop(service).messages == [f"{OURS} was cancelled."]
     assert cancels(service) == [JOB]
 
 
-def test_a_cancel_that_celonis_ignores_is_told_and_the_lease_held() -> None:
+def test_a_cancel_that_celonis_ignores_is_reported_and_the_lease_held() -> None:
     service = started(cancel_seconds=FOREVER)
     began = service.clock.now
     sentence = f"{OURS}: cancellation was requested, but it has not ended yet."
@@ -219,7 +219,7 @@ def test_a_cancel_that_celonis_ignores_is_told_and_the_lease_held() -> None:
     assert cancels(service) == [JOB]
 
 
-def test_a_job_that_ends_by_itself_while_it_is_cancelled_is_told_so() -> None:
+def test_a_job_that_ends_by_itself_while_it_is_cancelled_is_reported() -> None:
     service = started(seconds=15.0, cancel_seconds=FOREVER)
     assert stop(service).messages == [f"{OURS} ended by itself (SUCCESS)."]
 
@@ -228,11 +228,11 @@ def test_a_job_that_ends_by_itself_while_it_is_cancelled_is_told_so() -> None:
 def test_a_poll_that_celonis_refuses_once_is_repeated(error: CelonisError) -> None:
     service = started()
     service.celonis.faults["job"] = [error]
-    assert stop(service).messages == [f"{OURS} was cancelled (CANCEL)."]
+    assert stop(service).messages == [f"{OURS} was cancelled."]
     assert cancels(service) == [JOB]
 
 
-def test_polls_that_celonis_refuses_for_longer_than_settle_are_told_and_the_lease_held() -> None:
+def test_polls_that_celonis_refuses_for_longer_than_settle_are_reported_and_the_lease_held() -> None:
     service = started(job_definition(settle=20))
     service.celonis.faults["job"] = [denied()] * 200
     began = service.clock.now
@@ -242,7 +242,7 @@ def test_polls_that_celonis_refuses_for_longer_than_settle_are_told_and_the_leas
     assert findings.free == []
 
 
-def test_polls_that_celonis_refuses_are_told_within_the_time_there_is() -> None:
+def test_polls_that_celonis_refuses_are_reported_within_the_time_there_is() -> None:
     service = started(job_definition(settle=3600))
     service.celonis.faults["job"] = [denied()] * 400
     began = service.clock.now
@@ -252,7 +252,7 @@ def test_polls_that_celonis_refuses_are_told_within_the_time_there_is() -> None:
     assert findings.free == []
 
 
-def test_a_cancel_that_celonis_refuses_is_told_and_the_lease_held() -> None:
+def test_a_cancel_that_celonis_refuses_is_reported_and_the_lease_held() -> None:
     service = started()
     service.celonis.faults["cancel_job"] = [denied()] * 10
     sentence = f"{OURS} could not be cancelled (last error: Denied. Permission needed); it keeps running."
@@ -264,11 +264,11 @@ def test_a_cancel_that_celonis_refuses_is_told_and_the_lease_held() -> None:
 def test_a_cancel_that_celonis_refuses_once_is_sent_again(refusal: CelonisError) -> None:
     service = started()
     service.celonis.faults["cancel_job"] = [refusal]
-    assert stop(service).messages == [f"{OURS} was cancelled (CANCEL)."]
+    assert stop(service).messages == [f"{OURS} was cancelled."]
     assert cancels(service) == [JOB]
 
 
-def test_a_cancel_that_never_gets_through_is_not_said_to_have_been_told() -> None:
+def test_a_cancel_that_was_never_delivered_is_not_reported_as_requested() -> None:
     service = started()
     service.celonis.faults["cancel_job"] = [unavailable()] * 200
     sentence = f"{OURS} could not be cancelled (last error: No usable answer); it keeps running."
@@ -276,10 +276,10 @@ def test_a_cancel_that_never_gets_through_is_not_said_to_have_been_told() -> Non
     assert len(service.celonis.faults["cancel_job"]) < 190
 
 
-def test_looks_that_fail_after_a_lost_cancel_are_no_reason_to_think_it_was_told() -> None:
+def test_a_lost_cancel_is_sent_again_after_polls_that_fail() -> None:
     service = started()
     service.celonis.faults = {"cancel_job": [unavailable()], "job": [None, *[unavailable()] * 3]}
-    assert stop(service).messages == [f"{OURS} was cancelled (CANCEL)."]
+    assert stop(service).messages == [f"{OURS} was cancelled."]
     assert cancels(service) == [JOB]
 
 
@@ -306,7 +306,7 @@ def side_by_side(number: int, **target: float) -> tuple[ServiceHarness, list[str
     return service, jobs
 
 
-def test_ten_jobs_side_by_side_are_all_told_before_any_is_waited_for() -> None:
+def test_ten_parallel_jobs_are_all_cancelled_before_the_first_wait() -> None:
     service, jobs = side_by_side(10, cancel_seconds=FOREVER)
     began = service.clock.now
     findings = stop(service)
@@ -343,7 +343,7 @@ def test_a_start_that_does_not_show_yet_holds_up_no_other_cancel() -> None:
     assert len(findings.free) == 2
 
 
-def test_a_celonis_that_does_not_answer_is_told_within_the_time_there_is() -> None:
+def test_a_celonis_that_does_not_answer_is_reported_within_the_time_there_is() -> None:
     service = started()
     service.celonis.faults["job"] = [unavailable()] * 200
     began = service.clock.now
@@ -394,7 +394,7 @@ def test_a_run_without_a_definition_left_nothing() -> None:
     assert canceller.stop(bare, service.deadline()) == CancelFindings()
 
 
-def test_an_error_that_nobody_expected_keeps_no_run_from_its_end(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_error_does_not_prevent_the_end_of_a_run(caplog: pytest.LogCaptureFixture) -> None:
     service = started()
 
     def no_work(run: Run, step: str) -> StepTarget:

@@ -1,4 +1,4 @@
-"""Polling a step until its end is proven: what is retried, what ends it, what a time-out does."""
+"""Polling a step until its end is proven: what is retried, what ends it, what a timeout does."""
 
 from __future__ import annotations
 
@@ -85,22 +85,22 @@ def check_until_ended(service: ServiceHarness, step: str, most: int = 60) -> str
     raise AssertionError("it did not end")
 
 
-@pytest.mark.parametrize("trouble", [unavailable(), throttled(45.0)], ids=lambda trouble: trouble.name)
+@pytest.mark.parametrize("error", [unavailable(), throttled(45.0)], ids=lambda error: error.name)
 @pytest.mark.parametrize(("step", "call"), [("job-0", "job"), ("load-0", "last_load")])
 def test_an_answer_that_is_no_answer_is_waited_out_and_noted(
-    step: str, call: str, trouble: CelonisError
+    step: str, call: str, error: CelonisError
 ) -> None:
     service = running_job() if step == "job-0" else running_load()
-    service.celonis.faults[call] = [trouble]
+    service.celonis.faults[call] = [error]
     progress = service.check(step)
     assert progress["status"] == "RUNNING"
-    assert progress["wait"] >= (45 if trouble.name == "CelonisThrottled" else 1)
-    assert service.state(step)["trouble"] == trouble.message
+    assert progress["wait"] >= (45 if error.name == "CelonisThrottled" else 1)
+    assert service.state(step)["last_error"] == error.message
     assert service.run_step(step) == "SUCCEEDED"
-    assert "trouble" not in service.state(step)
+    assert "last_error" not in service.state(step)
 
 
-def test_bad_answers_end_with_the_time_out_and_are_told_with_it() -> None:
+def test_unusable_responses_end_with_the_timeout_and_are_reported_with_it() -> None:
     service = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
     service.celonis.faults["job"] = [unavailable()] * 100
     assert service.run_step("job-0") == "JobTimedOut"
@@ -117,9 +117,9 @@ def test_one_refused_poll_ends_no_step(step: str, call: str, error: CelonisError
     service.clock.sleep(10.0)
     service.celonis.faults |= {call: [error], "tables": [unknown()]}
     assert service.check(step)["status"] == "RUNNING"
-    assert service.state(step)["trouble"] == error.message
+    assert service.state(step)["last_error"] == error.message
     assert service.run_step(step) == "SUCCEEDED"
-    assert "trouble" not in service.state(step)
+    assert "last_error" not in service.state(step)
 
 
 @pytest.mark.parametrize("lost", [None, "after"])
@@ -148,7 +148,7 @@ def test_polls_that_are_refused_for_longer_than_settle_end_the_step_and_hold_its
     assert (holder(service), cancels(service)) == (RUN, [])
 
 
-def test_a_row_of_refused_polls_counts_whatever_their_errors() -> None:
+def test_consecutive_refused_polls_count_with_any_errors() -> None:
     service = running_job(job_definition(settle=60), seconds=FOREVER)
     service.celonis.faults["job"] = [*for_good()] * 30
     at = service.clock.now
@@ -171,11 +171,11 @@ def test_throttled_polls_do_not_end_the_row_of_refused_ones() -> None:
     assert 60.0 <= service.clock.now - at < 90.0
 
 
-def test_refused_polls_at_the_time_out_keep_nothing_from_being_cancelled() -> None:
+def test_refused_polls_at_the_timeout_do_not_prevent_the_cancel() -> None:
     service = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
     service.clock.sleep(60.0)
     service.celonis.faults["job"] = [denied(), unauthorised()]
-    assert "It was cancelled (CANCEL)." in check_until_ended(service, "job-0")
+    assert "It was cancelled." in check_until_ended(service, "job-0")
     assert cancels(service) == [JOB]
 
 
@@ -232,7 +232,7 @@ def test_each_end_of_a_load_has_its_name(outcome: str, end: str) -> None:
     assert holder(service, MODEL_LEASE) is None
 
 
-def test_a_warning_fails_a_load_where_the_pipeline_says_so() -> None:
+def test_a_warning_fails_a_load_where_the_pipeline_is_configured_so() -> None:
     definition = load_definition(loads=[{"data_model": MODEL, "on_warning": "fail"}])
     service = running_load(definition, outcome="WARNING")
     assert service.run_step("load-0") == "LoadWarned"
@@ -259,14 +259,16 @@ def test_the_reasons_of_a_failed_job_are_cut_to_what_an_execution_can_carry() ->
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "error",
     [unavailable(), throttled(5.0), rejected(400), unauthorised()],
-    ids=lambda trouble: trouble.name,
+    ids=lambda error: error.name,
 )
-def test_a_failed_job_is_told_as_failed_also_where_its_reasons_cannot_be_read(trouble: CelonisError) -> None:
+def test_a_failed_job_is_reported_as_failed_also_where_its_reasons_cannot_be_read(
+    error: CelonisError,
+) -> None:
     service = running_job(seconds=10.0, outcome="FAIL")
     service.clock.sleep(10.0)
-    service.celonis.faults["failed_task_messages"] = [trouble]
+    service.celonis.faults["failed_task_messages"] = [error]
     assert ended(service, "job-0")[0] == "JobFailed"
     assert holder(service) is None
 
@@ -290,7 +292,7 @@ def test_a_job_that_was_cancelled_or_skipped_carries_the_reason_of_its_log(
 
 
 @pytest.mark.parametrize("outcome", ["CANCEL", "SKIPPED"])
-def test_a_job_is_told_as_it_ended_also_where_its_log_cannot_be_read(outcome: str) -> None:
+def test_a_job_is_reported_as_it_ended_also_where_its_log_cannot_be_read(outcome: str) -> None:
     service = running_job(seconds=10.0, outcome=outcome)
     service.clock.sleep(10.0)
     service.celonis.faults["why_ended"] = [throttled(5.0)]
@@ -299,7 +301,7 @@ def test_a_job_is_told_as_it_ended_also_where_its_log_cannot_be_read(outcome: st
 
 
 @pytest.mark.parametrize("outcome", ["SUCCESS", "FAIL"])
-def test_a_step_that_has_ended_is_told_again_without_a_look(outcome: str) -> None:
+def test_a_step_that_has_ended_is_reported_again_without_a_poll(outcome: str) -> None:
     service = running_job(outcome=outcome)
     end = service.run_step("job-0")
     out = Outgoing(service)
@@ -317,7 +319,8 @@ def test_the_end_is_written_before_the_lease_is_freed() -> None:
     service.check("job-0")
     learned = SentWrite("UpdateItem", ("durations#job#job-a#FULL",))
     ended = SentWrite("TransactWriteItems", (RECORD, "lease#job#job-a", "earlier#job#job-a"))
-    assert out.writes == [ended, learned]
+    announced = SentWrite("UpdateItem", (RECORD,))
+    assert out.writes == [ended, announced, learned]
 
 
 def test_what_ended_is_kept_beside_its_lease_with_the_moment_from_which_it_must_show() -> None:
@@ -338,7 +341,7 @@ def test_what_was_not_proven_to_be_ours_is_not_kept_as_an_earlier_execution() ->
     assert read_earlier(service.leases.table, JOB_LEASE) == Earlier()
 
 
-def test_every_look_has_a_time_out_and_is_counted() -> None:
+def test_every_poll_has_a_timeout_and_is_counted() -> None:
     service = running_job()
     service.celonis.timeouts.clear()
     service.check("job-0")
@@ -397,7 +400,7 @@ def test_a_start_whose_answer_was_lost_after_it_took_effect_is_found_and_not_sen
     assert len(starts(service)) == 1
 
 
-def test_a_time_out_cancels_what_is_ours_and_says_that_it_was_cancelled() -> None:
+def test_a_timeout_cancels_our_job_and_reports_it() -> None:
     service = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
     service.clock.sleep(60.0)
     out = Outgoing(service)
@@ -408,12 +411,12 @@ def test_a_time_out_cancels_what_is_ours_and_says_that_it_was_cancelled() -> Non
     name, message = ended(service, "job-0")
     assert name == "JobTimedOut"
     assert "timeout of 60 s" in message
-    assert "It was cancelled (CANCEL)." in message
+    assert "It was cancelled." in message
     assert (cancels(service), holder(service)) == ([JOB], None)
 
 
-def test_what_is_under_way_is_not_taken_for_ours_where_only_the_list_can_tell() -> None:
-    """The job's record shows no ids: what it shows running at the time-out is theirs, and is left alone."""
+def test_a_running_execution_is_not_taken_for_ours_where_only_the_list_can_show_it() -> None:
+    """The job's record shows no ids: what it shows running at the timeout is theirs, and is left alone."""
     nameless = ShownFields(current=False, latest="none")
     service = running_job(job_definition(jobs=[SHORT]), shows=nameless, seconds=30.0)
     job(service).begin(mine=False, at=service.clock.now + 40.0, seconds=FOREVER, outcome="FAIL")
@@ -446,16 +449,16 @@ def test_a_job_that_ends_by_itself_while_it_is_cancelled_is_still_too_late() -> 
     assert service.state("job-0")["error"] == "JobTimedOut"
 
 
-@pytest.mark.parametrize("trouble", [unavailable(), throttled(2.0)], ids=lambda trouble: trouble.name)
-def test_a_cancel_whose_answer_was_lost_is_sent_again(trouble: CelonisError) -> None:
+@pytest.mark.parametrize("error", [unavailable(), throttled(2.0)], ids=lambda error: error.name)
+def test_a_cancel_whose_answer_was_lost_is_sent_again(error: CelonisError) -> None:
     service = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
     service.clock.sleep(60.0)
-    service.celonis.faults["cancel_job"] = [trouble]
-    assert "It was cancelled (CANCEL)." in check_until_ended(service, "job-0")
+    service.celonis.faults["cancel_job"] = [error]
+    assert "It was cancelled." in check_until_ended(service, "job-0")
     assert cancels(service) == [JOB]
 
 
-def test_a_cancel_that_is_not_allowed_is_told_and_the_lease_held() -> None:
+def test_a_cancel_that_is_not_allowed_is_reported_and_the_lease_held() -> None:
     service = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
     service.clock.sleep(60.0)
     service.celonis.faults["cancel_job"] = [denied()] * 10
@@ -470,11 +473,11 @@ def test_a_cancel_that_is_refused_once_is_sent_again(refusal: CelonisError) -> N
     service = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
     service.clock.sleep(60.0)
     service.celonis.faults["cancel_job"] = [refusal]
-    assert "It was cancelled (CANCEL)." in check_until_ended(service, "job-0")
+    assert "It was cancelled." in check_until_ended(service, "job-0")
     assert cancels(service) == [JOB]
 
 
-def test_a_cancel_that_is_refused_because_ours_ended_tells_its_end() -> None:
+def test_a_cancel_that_is_refused_because_ours_ended_shows_its_end() -> None:
     service = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
     service.clock.sleep(60.0)
 
@@ -488,7 +491,7 @@ def test_a_cancel_that_is_refused_because_ours_ended_tells_its_end() -> None:
     assert holder(service) is None
 
 
-def test_a_task_that_died_at_its_cancel_is_followed_by_one_that_knows_whose_it_was() -> None:
+def test_a_check_after_a_crash_during_cancel_reports_our_cancel() -> None:
     service = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
     service.clock.sleep(60.0)
 
@@ -516,14 +519,14 @@ def test_what_is_not_proven_to_be_ours_is_not_cancelled() -> None:
     assert (cancels(service), holder(service)) == ([], RUN)
 
 
-def test_a_job_runs_on_where_the_pipeline_says_not_to_cancel_it() -> None:
+def test_a_job_keeps_running_where_the_pipeline_does_not_cancel_jobs() -> None:
     service = running_job(job_definition(jobs=[SHORT], cancel_on_stop=False), seconds=FOREVER)
     service.clock.sleep(60.0)
     assert "It keeps running: the pipeline has cancel_on_stop: false." in ended(service, "job-0")[1]
     assert (cancels(service), holder(service)) == ([], RUN)
 
 
-def test_a_cancel_that_never_gets_through_is_not_said_to_have_been_told() -> None:
+def test_a_cancel_that_was_never_delivered_is_not_reported_as_requested() -> None:
     service = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
     service.clock.sleep(60.0)
     service.celonis.faults["cancel_job"] = [unavailable()] * 100
@@ -533,7 +536,7 @@ def test_a_cancel_that_never_gets_through_is_not_said_to_have_been_told() -> Non
     assert service.state("job-0")["held"] is True
 
 
-def test_a_load_past_its_time_out_is_left_to_end_and_its_lease_held() -> None:
+def test_a_load_past_its_timeout_keeps_running_and_its_lease_is_held() -> None:
     definition = load_definition(loads=[{"data_model": MODEL, "timeout": 60}])
     service = running_load(definition, seconds=FOREVER)
     service.clock.sleep(60.0)
@@ -543,13 +546,13 @@ def test_a_load_past_its_time_out_is_left_to_end_and_its_lease_held() -> None:
     assert (cancels(service), holder(service, MODEL_LEASE)) == ([], RUN)
 
 
-def test_a_success_that_a_look_shows_after_the_time_out_counts() -> None:
+def test_a_success_that_a_poll_shows_after_the_timeout_counts() -> None:
     service = running_job(job_definition(jobs=[SHORT]), seconds=10.0)
     service.clock.sleep(600.0)
     assert service.check("job-0") == {"status": "SUCCEEDED", "wait": 0}
 
 
-def test_two_new_executions_are_not_told_apart() -> None:
+def test_two_new_executions_are_ambiguous() -> None:
     service = service_of(job_definition(settle=30), shows=ShownFields(latest="same"), seconds=2.0)
     service.start("job-0")
     service.clock.sleep(5.0)
@@ -565,16 +568,16 @@ def test_an_answer_that_started_nothing_ends_unproven_and_is_not_sent_again() ->
     assert len(starts(service)) == 1
 
 
-@pytest.mark.parametrize("trouble", [unavailable(), throttled(2.0)], ids=lambda trouble: trouble.name)
-def test_a_look_that_fails_at_the_time_out_keeps_nothing_from_being_cancelled(trouble: CelonisError) -> None:
+@pytest.mark.parametrize("error", [unavailable(), throttled(2.0)], ids=lambda error: error.name)
+def test_a_poll_that_fails_at_the_timeout_does_not_prevent_the_cancel(error: CelonisError) -> None:
     service = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
     service.clock.sleep(60.0)
-    service.celonis.faults["job"] = [trouble, trouble]
-    assert "It was cancelled (CANCEL)." in check_until_ended(service, "job-0")
+    service.celonis.faults["job"] = [error, error]
+    assert "It was cancelled." in check_until_ended(service, "job-0")
     assert cancels(service) == [JOB]
 
 
-def test_a_celonis_that_does_not_answer_after_the_time_out_is_asked_for_a_minute_and_no_longer() -> None:
+def test_without_a_response_after_the_timeout_polls_continue_for_one_minute() -> None:
     service = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
     service.clock.sleep(55.0)
     at = service.clock.now

@@ -51,7 +51,7 @@ def test_what_a_job_took_is_learned_as_celonis_dates_it() -> None:
 
 @pytest.mark.parametrize("seconds", [15.0, 60.0])
 @pytest.mark.parametrize("dates", [True, False])
-def test_what_a_webhook_started_teaches_what_an_execution_by_hand_teaches(
+def test_durations_are_learned_from_webhook_runs_and_manual_executions_alike(
     seconds: float, *, dates: bool
 ) -> None:
     by_hand = ServiceHarness()
@@ -65,7 +65,7 @@ def test_what_a_webhook_started_teaches_what_an_execution_by_hand_teaches(
     assert reported == pytest.approx(expected, abs=2.5)  # what the webhook's start may have taken
 
 
-def test_the_second_run_asks_fewer_times_than_the_first_and_sees_the_end_sooner() -> None:
+def test_the_second_run_polls_less_than_the_first_and_detects_the_end_sooner() -> None:
     service = ServiceHarness()
     target = known_job(service, seconds=3600.0)
     late = []
@@ -108,7 +108,7 @@ def test_time_in_a_queue_is_not_the_jobs() -> None:
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("calls", range(8))
-def test_a_check_that_is_repeated_after_any_crash_learns_once_at_most(
+def test_a_check_that_is_repeated_after_any_crash_records_one_duration_at_most(
     calls: int, moment: Literal["before", "after"]
 ) -> None:
     service = ServiceHarness()
@@ -185,7 +185,7 @@ def test_cold_durations_expire_and_are_not_known_any_more() -> None:
     history_of(service).learn(JOB_KEY, {"rev": 0}, 60.0, "SUCCESS", deadline(service))
     assert learned(service)["expires"] == int(service.clock.now) + KEPT_DAYS * DAY
     service.clock.sleep(KEPT_DAYS * DAY + 1.0)
-    known = history_of(service).known(JOB_KEY)
+    known = history_of(service).read(JOB_KEY)
     assert known == {"rev": 1}
     history_of(service).learn(JOB_KEY, known, 70.0, "SUCCESS", deadline(service))
     assert learned(service)["successes"] == [70.0]
@@ -193,7 +193,7 @@ def test_cold_durations_expire_and_are_not_known_any_more() -> None:
 
 def test_who_read_before_another_run_wrote_loses_a_duration_and_nothing_else() -> None:
     service = ServiceHarness()
-    known = history_of(service).known(JOB_KEY)
+    known = history_of(service).read(JOB_KEY)
     assert known == {"rev": 0}
     history_of(service).learn(JOB_KEY, known, 60.0, "SUCCESS", deadline(service))
     history_of(service).learn(JOB_KEY, known, 61.0, "SUCCESS", deadline(service))
@@ -214,5 +214,5 @@ def test_a_permission_that_is_missing_is_seen() -> None:
 @pytest.mark.parametrize(
     ("dated", "seconds"), [(None, 50.0), (55.0, 55.0), (10.0, 40.0), (-3.0, 40.0), (900.0, 60.0)]
 )
-def test_dates_are_believed_within_what_was_seen(dated: float | None, seconds: float) -> None:
+def test_dates_are_used_within_the_observed_interval(dated: float | None, seconds: float) -> None:
     assert took(dated, 40.0, 60.0) == seconds

@@ -224,7 +224,7 @@ def test_a_run_with_several_loads_reads_one_history() -> None:
     ],
     ids=lambda error: error.name,
 )
-def test_a_load_history_that_cannot_be_read_ends_nothing_and_is_not_asked_for_again(
+def test_an_unreadable_load_history_ends_nothing_and_is_not_read_again(
     error: errors.CelonisError,
 ) -> None:
     service, target = model_that_was_loaded(HOUR)

@@ -160,7 +160,7 @@ def test_an_entry_whose_end_is_not_that_of_the_record_is_not_ours(answered_id: s
     assert proof(after(start, (agrees, LATE), (agrees, CONFIRMED)))[1] == "exec-2"
 
 
-def test_a_current_id_that_stands_beside_an_ended_one_counts_as_running() -> None:
+def test_a_current_id_beside_an_ended_one_counts_as_running() -> None:
     beside = replace(LISTED_ENDED, current="exec-3")
     assert proof(after(started(LISTED), (beside, LATE))) != ("id", "exec-2")
 
@@ -421,7 +421,7 @@ def test_what_runs_proves_nothing_where_the_baseline_was_not_known_to_be_idle() 
     assert found.status is Status.UNPROVEN
 
 
-def test_what_runs_proves_nothing_beside_an_id_that_stands_as_it_was() -> None:
+def test_running_proves_nothing_beside_an_unchanged_id() -> None:
     beside = Observation("RUNNING", RUNNING, latest="item-1")
     assert proof(after(started(AS_BEFORE), (beside, EARLY), (beside, LATE))) == (None, None)
 
@@ -438,7 +438,7 @@ def test_the_end_that_the_list_shows_of_ours_is_its_own_at_once() -> None:
     assert end(after(dated(), (LISTED_ENDED, EARLY))) == (Status.ENDED, "FAIL")
 
 
-def test_the_list_shows_the_end_of_ours_whatever_the_record_shows() -> None:
+def test_the_list_shows_the_end_of_ours_with_any_job_record() -> None:
     record = replace(LISTED_ENDED, status="RUNNING", activity=RUNNING, current="exec-2")
     assert end(after(dated(), (LISTED_RUNS, EARLY), (record, EARLY))) == (Status.ENDED, "FAIL")
     other = replace(LISTED_ENDED, status="SUCCESS")
@@ -449,7 +449,7 @@ def test_the_list_shows_the_end_of_ours_also_while_the_next_one_runs() -> None:
     assert end(after(dated(), (LISTED_RUNS, EARLY), (BOTH, EARLY + 1))) == (Status.ENDED, "FAIL")
 
 
-def test_an_end_that_only_the_record_shows_is_believed_once_confirmed() -> None:
+def test_an_end_that_only_the_record_shows_counts_once_confirmed() -> None:
     of = started(AS_BEFORE)
     assert after(of, (RUNS, LATE), (ENDED, LATE + 1)).status is Status.RUNNING
     assert after(of, (RUNS, LATE), (ENDED, LATE + 1), (ENDED, CONFIRMED)).status is Status.RUNNING
@@ -469,7 +469,7 @@ def test_a_record_that_runs_in_between_is_confirmed_anew() -> None:
     assert found.status is Status.RUNNING
 
 
-def test_what_stands_since_before_the_start_was_settled_is_not_confirmed_by_that() -> None:
+def test_a_status_from_before_the_start_settled_is_not_confirmed_by_it() -> None:
     assert after(started(AS_BEFORE), (ENDED, EARLY), (ENDED, LATE)).status is Status.RUNNING
 
 
@@ -582,7 +582,7 @@ def test_an_id_of_the_record_is_not_ours_in_one_answer_without_the_list(
 
 
 @pytest.mark.parametrize("odd", [without_list, empty])
-def test_a_list_that_is_missing_for_good_is_done_without(
+def test_without_any_list_the_record_is_enough(
     odd: Callable[[Observation], Observation],
 ) -> None:
     of, gone = started(listing(AS_BEFORE)), odd(ENDED)
@@ -632,20 +632,20 @@ def test_the_status_beside_a_load_that_was_not_seen_running_is_its_own_settle_af
     assert end(found) == ((Status.ENDED, status) if own else (Status.RUNNING, None))
 
 
-def test_the_dates_of_a_load_say_nothing_of_its_status_where_it_began_before_the_baseline() -> None:
+def test_dates_prove_no_status_of_a_load_that_began_before_the_baseline() -> None:
     """Then the dates of loads and those of answers are of two clocks."""
     ended = load("load-2", "ERROR", REQUESTED_AT - 1, end_date=OURS_ENDED)
     found = after(dated(LOADED, shows_running=True), (replace(ended, requested_at=SHOWN_BY), LATE))
     assert end(found) == (Status.RUNNING, None)
 
 
-def test_a_status_that_stands_for_settle_is_that_of_the_load_beside_it() -> None:
+def test_a_status_unchanged_for_settle_belongs_to_the_load_beside_it() -> None:
     ended = load("load-2", "SUCCESS", OURS, end_date=OURS_ENDED)
     found = after(dated(LOADED), (ended, LATE), (ended, CONFIRMED))
     assert end(found) == (Status.ENDED, "SUCCESS")
 
 
-def test_that_another_load_was_seen_running_says_nothing_of_ours() -> None:
+def test_another_load_that_was_seen_running_proves_nothing_about_ours() -> None:
     of = dated(LOADED, answered_id="load-2")
     ours = load("load-2", "ERROR", OURS, end_date=OURS_ENDED)
     polls = (ours, EARLY), (load("load-3", "RUNNING", AFTER_OURS), EARLY + 1), (ours, EARLY + 2)
@@ -680,7 +680,7 @@ def test_a_load_that_was_accepted_and_is_not_shown_may_be_running_unseen(since: 
     assert found.status is Status.PENDING
 
 
-def test_only_older_loads_shown_prove_nothing_of_ours() -> None:
+def test_older_loads_prove_nothing_about_ours() -> None:
     older = load("load-0", "ERROR", BEFORE - 1)
     of = dated(LOADED)
     for since in (EARLY, LATE, CONFIRMED):
@@ -766,13 +766,13 @@ def test_a_start_that_was_answered_is_never_said_not_to_have_taken_place() -> No
         replace(AS_BEFORE, status=None, activity=UNKNOWN),
     ],
 )
-def test_whatever_changed_is_a_trace(trace: Observation) -> None:
+def test_any_change_is_a_trace(trace: Observation) -> None:
     of = started(AS_BEFORE, answered=False)
     assert after(of, (trace, LATE), (trace, CONFIRMED)).status is Status.UNPROVEN
 
 
 @pytest.mark.parametrize("once", [RUNS, BARE_RUNS, replace(AS_BEFORE, latest="item-0")])
-def test_what_was_shown_once_is_a_trace_for_good(once: Observation) -> None:
+def test_what_was_shown_once_stays_a_trace(once: Observation) -> None:
     """Something ran, or an id was shown that the baseline lacks, even an older one."""
     of = started(AS_BEFORE, answered=False)
     found = after(of, (once, EARLY), (AS_BEFORE, LATE), (AS_BEFORE, CONFIRMED))

@@ -49,7 +49,7 @@ def retried(harness: CommandsHarness, run_id: str = RUN) -> str:
     return again
 
 
-def test_a_retry_waits_for_the_job_and_goes_on_after_it() -> None:
+def test_a_retry_waits_for_the_job_and_continues_after_it() -> None:
     harness = left_running()
     again = retried(harness)
     began = harness.service.clock.now
@@ -134,7 +134,7 @@ def test_a_job_that_has_failed_before_the_retry_is_executed_again(outcome: str) 
     assert len(starts(harness.service)) == 1
 
 
-def test_a_start_that_nobody_polled_is_found_and_waited_for() -> None:
+def test_a_start_without_a_poll_is_found_and_waited_for() -> None:
     harness = left_running(polled=False)
     again = retried(harness)
     assert harness.service.run_step("job-0", again) == "SUCCEEDED"
@@ -227,13 +227,13 @@ def test_after_another_run_of_ours_the_job_is_executed_again() -> None:
     assert len(starts(harness.service)) == 1
 
 
-@pytest.mark.parametrize("trouble", [unavailable(), throttled(30.0)], ids=lambda trouble: trouble.name)
-def test_while_celonis_cannot_be_asked_the_retry_waits_and_says_why(trouble: CelonisError) -> None:
+@pytest.mark.parametrize("error", [unavailable(), throttled(30.0)], ids=lambda error: error.name)
+def test_while_celonis_is_unavailable_the_retry_waits_with_the_reason(error: CelonisError) -> None:
     harness = left_running()
     again = retried(harness)
-    harness.service.celonis.faults["job"] = [trouble]
+    harness.service.celonis.faults["job"] = [error]
     assert harness.service.start("job-0", again)["status"] == "WAITING"
-    assert harness.service.state("job-0", again)["trouble"] == trouble.message
+    assert harness.service.state("job-0", again)["last_error"] == error.message
     assert harness.service.run_step("job-0", again) == "SUCCEEDED"
     assert starts(harness.service) == []
 
@@ -272,7 +272,7 @@ def test_the_load_that_the_job_starts_is_found_by_the_retry() -> None:
     assert (holder(harness.service), holder(harness.service, MODEL_LEASE)) == (None, None)
 
 
-def test_a_job_that_failed_before_the_retry_leaves_no_baseline_of_its_load_behind() -> None:
+def test_a_job_that_failed_before_the_retry_keeps_no_baseline_of_its_load() -> None:
     """What the failed job had loaded is not taken for the load of the next one."""
     inner = job_definition(loads=[{"data_model": MODEL, "started_by": "job"}])
     harness = left_running(inner, seconds=0.5 * HOURS, outcome="FAIL")

@@ -59,7 +59,7 @@ def never_ran(definition: Definition | None = None, **target: Any) -> ServiceHar
     return service
 
 
-def test_a_start_takes_its_lease_looks_notes_and_only_then_posts() -> None:
+def test_a_start_takes_its_lease_polls_saves_its_baseline_and_then_posts() -> None:
     service = opened()
     out = Outgoing(service)
     assert service.start("job-0")["status"] == "RUNNING"
@@ -114,7 +114,7 @@ def test_a_second_answer_that_shows_what_ran_is_the_baseline() -> None:
     assert baseline_of(service)["listed"] == ["exec-0"]
 
 
-def test_a_list_that_is_missing_once_is_asked_for_again() -> None:
+def test_a_list_that_is_missing_once_is_requested_again() -> None:
     service = opened()
     service.celonis.faults["executions"] = [rejected(400)]
     out = Outgoing(service)
@@ -143,7 +143,7 @@ def test_a_list_that_fails_for_longer_than_settle_is_not_served() -> None:
     service.celonis.faults["executions"] = [unavailable()] * 100
     began = service.clock.now
     while (progress := service.start("job-0"))["status"] == "WAITING":
-        assert service.state("job-0")["trouble"] == "No usable answer."
+        assert service.state("job-0")["last_error"] == "No usable answer."
         service.wait(progress)
     assert service.clock.now - began >= 30.0
     assert starts(service) == [POSTED]
@@ -156,7 +156,7 @@ def baseline_of(service: ServiceHarness, step: str = "job-0") -> dict[str, Any]:
     return baseline
 
 
-def test_every_call_of_a_start_has_a_time_out_of_its_own() -> None:
+def test_every_call_of_a_start_has_its_own_timeout() -> None:
     service = opened()
     service.start("job-0")
     poll, history, post = service.celonis.timeouts
@@ -387,19 +387,19 @@ def test_a_refused_repeat_is_not_taken_back_and_what_runs_then_is_not_reported()
     while len(starts(service)) < 2:
         service.wait(service.check("job-0"))
     state = service.state("job-0")
-    assert (state["posts"], state["trouble"]) == (2, "Refused.")
+    assert (state["posts"], state["last_error"]) == (2, "Refused.")
     assert "refused" not in state
     assert service.run_step("job-0") == "OutcomeUnproven"
     assert (len(starts(service)), len(target.mine)) == (2, 1)
 
 
-def test_a_throttled_start_waits_as_long_as_celonis_asked() -> None:
+def test_a_throttled_start_waits_for_the_retry_after() -> None:
     service = opened()
     service.celonis.faults["execute_job"] = ["throttled"]
     assert service.start("job-0")["wait"] >= 7
 
 
-def test_a_refusal_of_any_status_passes_where_a_look_shows_something_under_way() -> None:
+def test_a_refusal_of_any_status_passes_where_a_poll_shows_something_running() -> None:
     service = opened()
     another_user = service.celonis.jobs[JOB]
 
@@ -413,13 +413,13 @@ def test_a_refusal_of_any_status_passes_where_a_look_shows_something_under_way()
     assert service.state("job-0")["refused"] is True
 
 
-def test_a_refusal_passes_where_nobody_can_look_just_now() -> None:
+def test_a_refused_start_is_retried_while_polls_fail() -> None:
     service = opened()
     service.celonis.faults |= {"execute_job": [rejected(400)], "job": [None, unavailable()]}
     assert service.start("job-0")["status"] == "WAITING"
 
 
-def test_a_refused_start_passes_while_polls_are_refused_once() -> None:
+def test_a_refused_start_is_retried_after_one_refused_poll() -> None:
     service = opened(job_definition(settle=30))
     service.celonis.faults |= {"execute_job": [rejected(400)], "job": [None, denied()]}
     assert service.wait(service.start("job-0"))["status"] == "WAITING"
@@ -438,7 +438,7 @@ def test_one_refused_poll_before_a_start_is_repeated_in_the_next_round(
     service = opened(job_definition() if step == "job-0" else load_definition())
     service.celonis.faults |= {call: [error], "tables": [unknown()]}
     assert service.wait(service.start(step))["status"] == "WAITING"
-    assert (service.state(step)["trouble"], starts(service)) == (error.message, [])
+    assert (service.state(step)["last_error"], starts(service)) == (error.message, [])
     assert service.run_step(step) == "SUCCEEDED"
     assert len(starts(service)) == 1
 
@@ -471,7 +471,7 @@ def test_a_refused_poll_is_forgotten_after_another_answer(between: CelonisError 
     assert service.celonis.faults["job"] == []
 
 
-def test_a_throttled_poll_says_nothing_of_access() -> None:
+def test_a_throttled_poll_proves_nothing_about_access() -> None:
     service = opened()
     service.celonis.faults["job"] = [denied(), throttled(5.0), denied()]
     assert service.run_step("job-0") == "PermissionDenied"
@@ -495,7 +495,7 @@ def test_a_start_whose_answer_was_lost_counts_as_sent(lost: Any) -> None:
     service.celonis.faults["execute_job"] = [lost]
     assert service.start("job-0")["status"] == "RUNNING"
     state = service.state("job-0")
-    assert (state["posts"], state["trouble"]) == (1, "No usable answer.")
+    assert (state["posts"], state["last_error"]) == (1, "No usable answer.")
     assert "answered" not in state
     service.start("job-0")
     assert starts(service) == [POSTED]
@@ -510,16 +510,16 @@ def test_a_start_that_never_left_is_sent_again_at_the_next_try() -> None:
     assert starts(service) == [POSTED]
 
 
-@pytest.mark.parametrize("trouble", [unavailable(), throttled(30.0)], ids=lambda trouble: trouble.name)
+@pytest.mark.parametrize("error", [unavailable(), throttled(30.0)], ids=lambda error: error.name)
 @pytest.mark.parametrize("call", ["job", "last_load"])
-def test_a_look_that_fails_for_now_sends_nothing_and_is_noted(call: str, trouble: CelonisError) -> None:
+def test_a_poll_that_fails_for_now_sends_nothing_and_is_noted(call: str, error: CelonisError) -> None:
     service = opened(job_definition() if call == "job" else load_definition())
     step = "job-0" if call == "job" else "load-0"
-    service.celonis.faults[call] = [trouble]
+    service.celonis.faults[call] = [error]
     progress = service.start(step)
     assert progress["status"] == "WAITING"
-    assert progress["wait"] >= (30 if trouble.name == "CelonisThrottled" else 1)
-    assert service.state(step)["trouble"] == trouble.message
+    assert progress["wait"] >= (30 if error.name == "CelonisThrottled" else 1)
+    assert service.state(step)["last_error"] == error.message
     assert starts(service) == []
 
 
@@ -530,7 +530,7 @@ def test_a_list_of_executions_that_is_not_served_keeps_nothing_from_starting() -
     assert service.start("job-0")["status"] == "RUNNING"
 
 
-def test_a_job_that_is_under_way_in_celonis_already_is_waited_for() -> None:
+def test_a_job_that_is_running_in_celonis_already_is_waited_for() -> None:
     service = opened()
     service.celonis.jobs[JOB].add_past_start(5.0, seconds=60.0)
     assert service.start("job-0")["status"] == "WAITING"
@@ -645,11 +645,11 @@ def test_celonis_out_of_reach_is_in_the_record_and_the_log_from_the_first_attemp
     service.celonis.faults["job"] = [unavailable()] * 3
     for _ in range(3):
         service.wait(service.start("job-0"))
-        assert shown(service.records.get(RUN))["steps"]["job-0"]["trouble"] == "No usable answer."
+        assert shown(service.records.get(RUN))["steps"]["job-0"]["last_error"] == "No usable answer."
     lines = [vars(line) for line in caplog.records if line.levelname == "WARNING"]
     assert [(line["subject"], line["why"]) for line in lines] == [("Data job job-a", "No usable answer.")]
     service.start("job-0")
-    assert "trouble" not in shown(service.records.get(RUN))["steps"]["job-0"]
+    assert "last_error" not in shown(service.records.get(RUN))["steps"]["job-0"]
 
 
 def test_what_is_waited_for_is_written_once() -> None:
@@ -673,7 +673,7 @@ def test_when_something_was_last_seen_running_is_written_each_time() -> None:
         assert service.clock.now - busy["at"] < 60.0
 
 
-def test_waiting_ends_with_the_time_out_and_says_what_was_waited_for() -> None:
+def test_waiting_ends_with_the_timeout_and_names_its_cause() -> None:
     service = opened(job_definition(jobs=[{"job": JOB, "timeout": 60}]))
     service.celonis.jobs[JOB].add_past_start(5.0, seconds=6000.0)
     assert service.run_step("job-0") == "JobTimedOut"
@@ -727,11 +727,11 @@ def test_a_start_right_after_the_claim_hands_its_answer_on_and_does_not_write_it
     assert float(str(state["sent_by"])) >= service.clock.now
 
 
-def test_a_start_right_after_the_claim_whose_answer_was_lost_has_none_to_hand_on() -> None:
+def test_a_start_right_after_the_claim_without_a_response_returns_nothing() -> None:
     service = opened()
     service.celonis.faults["execute_job"] = ["after"]
     assert claimed_start(service) is None
-    assert service.state("job-0")["trouble"] == "No usable answer."
+    assert service.state("job-0")["last_error"] == "No usable answer."
 
 
 def test_a_start_right_after_the_claim_is_not_sent_where_the_execution_before_is_not_shown_yet() -> None:
@@ -913,7 +913,7 @@ def test_each_kind_of_load_is_its_own_call(load: dict[str, Any], posted: tuple[s
     assert starts(service) == [posted]
 
 
-def test_a_model_that_was_never_loaded_is_told_from_one_that_is_not_there_by_its_tables() -> None:
+def test_the_tables_distinguish_a_model_that_was_never_loaded_from_a_missing_one() -> None:
     service = opened(load_definition())
     service.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
     service.celonis.faults["last_load"] = [unknown(), unknown()]
@@ -928,7 +928,7 @@ def test_a_model_that_is_not_there_ends_the_step() -> None:
     assert starts(service) == []
 
 
-def test_of_two_starts_at_the_same_moment_one_posts_and_the_other_says_that_it_moved() -> None:
+def test_of_two_concurrent_starts_one_posts_and_the_other_raises_step_moved() -> None:
     service = opened()
 
     def other(name: str, when: str) -> None:
@@ -955,7 +955,7 @@ def test_a_run_that_was_closed_starts_nothing() -> None:
     assert out.log == []
 
 
-def test_a_run_that_was_closed_while_we_looked_starts_nothing() -> None:
+def test_a_run_that_was_closed_during_the_poll_starts_nothing() -> None:
     service = opened()
 
     def closes(name: str, when: str) -> None:
@@ -969,7 +969,7 @@ def test_a_run_that_was_closed_while_we_looked_starts_nothing() -> None:
     assert starts(service) == []
 
 
-def test_a_step_that_has_ended_is_told_again_and_not_started_again() -> None:
+def test_a_step_that_has_ended_is_reported_again_and_not_started_again() -> None:
     service = opened()
     assert service.run_step("job-0") == "SUCCEEDED"
     out = Outgoing(service)

@@ -255,7 +255,7 @@ def test_a_step_that_fails_before_its_start_frees_all_that_it_needed() -> None:
     assert held(service) == set()
 
 
-def test_a_time_out_in_a_queue_ends_with_the_place() -> None:
+def test_a_timeout_in_a_queue_removes_the_queue_position() -> None:
     service = opened(job_definition(jobs=[{"job": JOB, "timeout": 60}]))
     service.open(job_definition(), OTHER, "other")
     service.celonis.jobs[JOB].seconds = 600.0
@@ -327,7 +327,7 @@ def test_a_step_that_waits_until_its_last_execution_shows_keeps_its_place() -> N
     assert queue(service) == ["third-1"]
 
 
-def test_a_step_that_found_celonis_busy_goes_behind_those_that_wait() -> None:
+def test_a_step_that_found_its_job_busy_leaves_the_lease_queue() -> None:
     service = opened()
     running(service, "job")
     service.wait(service.start("job-0"))
@@ -447,7 +447,7 @@ def test_a_job_that_gives_the_model_back_stops_the_start_of_its_sibling(call: st
     assert "baseline" in service.state("load-0")
 
 
-def test_a_job_does_not_give_back_the_model_of_a_sibling_that_is_started_meanwhile() -> None:
+def test_a_job_does_not_release_the_model_of_a_sibling_that_starts_concurrently() -> None:
     service = side_by_side()
     running(service, "job")
 
@@ -535,7 +535,7 @@ def test_a_step_whose_end_dies_at_any_call_has_freed_its_lease_after_its_retry(m
     assert died > 2
 
 
-def test_a_retry_that_fails_for_good_leaves_nothing_of_the_attempt_before_it() -> None:
+def test_a_retry_that_fails_permanently_keeps_no_facts_of_the_previous_attempt() -> None:
     service = opened(inner())
     service.crash([(2, "after")])
     with pytest.raises(Crashed):

@@ -87,7 +87,7 @@ def test_the_text_of_a_model_is_read_back_as_the_same() -> None:
     assert convert(OuterDocument, json.loads(to_json(made)), Rejected) == made
 
 
-def test_everything_is_told_at_once_in_the_order_of_the_model() -> None:
+def test_everything_is_reported_at_once_in_the_order_of_the_model() -> None:
     document = {
         "extra": 1,
         "number": 10,
@@ -149,7 +149,7 @@ def test_everything_is_told_at_once_in_the_order_of_the_model() -> None:
         ("\ud800", 1, "(unnamed)"),
     ],
 )
-def test_a_wrong_value_is_told_with_its_place(field: str, value: object, place: str) -> None:
+def test_a_wrong_value_is_reported_with_its_place(field: str, value: object, place: str) -> None:
     assert [problem.field for problem in problems({"flag": True, field: value})] == [place]
 
 
@@ -163,7 +163,7 @@ def test_what_is_nested_too_deeply_for_python_is_refused() -> None:
 
 
 @pytest.mark.parametrize("document", [None, 5, "x", [], [{"flag": True}]])
-def test_what_is_no_object_is_told_of_the_whole(document: object) -> None:
+def test_what_is_no_object_is_reported_of_the_whole(document: object) -> None:
     assert problems(document) == [("(the whole document)", "expected a JSON object")]
 
 

@@ -59,7 +59,7 @@ def test_what_is_signed_is_what_the_scheme_signs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SENDERS)
-def test_the_delivery_id_stands_where_the_page_says(name: str) -> None:
+def test_the_delivery_id_is_where_the_page_documents_it(name: str) -> None:
     sender, reported = SENDERS[name], ROWS[name][3]
     if not sender.delivery_id:
         assert reported.startswith("none")
@@ -70,14 +70,14 @@ def test_the_delivery_id_stands_where_the_page_says(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SENDERS)
-def test_it_starts_on_what_the_page_says(name: str) -> None:
+def test_it_starts_on_the_documented_events(name: str) -> None:
     start = SENDERS[name].start
     assert ROWS[name][4].startswith("any ") == (not start.events and start.when == "`true`"), name
     if name not in ("snowflake",):
         assert all(f"`{event}`" in ROWS[name][4] for event in start.events), name
 
 
-def test_the_page_says_what_each_preset_ignores() -> None:
+def test_the_page_documents_what_each_preset_ignores() -> None:
     assert set(IGNORED) == set(SENDERS)
     for name, sender in SENDERS.items():
         always, by_default = IGNORED[name][1:3]

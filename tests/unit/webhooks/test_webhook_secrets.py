@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
+from random import Random
 
 import pytest
 from botocore.exceptions import ClientError
@@ -23,10 +26,13 @@ from celonis_refresh.aws.webhook_secrets import (
 )
 from tests.fakes.clock import FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB, table_of
+from tests.fakes.interleaving import Interleaving
 from tests.template import pages
 
 OLD, NEW = ("old",), ("new",)
 READS_A_MINUTE = 20
+READ_TAKES = 0.05
+"""Seconds of a read of the secret."""
 MINUTE = 60.0
 ROUNDING = 0.01
 """Seconds since 1970 leave few digits for fractions."""
@@ -40,18 +46,20 @@ class FakeSecretsManager:
     value: tuple[str, ...] = OLD
     error: Exception | None = None
     readings: list[float] = field(default_factory=list)
+    on_read: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self.dynamodb = FakeDynamoDB()
         self.kept = self.process()
 
-    def process(self) -> TtlCache[tuple[str, ...]]:
+    def process(self, sleep: Callable[[float], None] | None = None) -> TtlCache[tuple[str, ...]]:
         """A process of the trigger; all share a table."""
         table = table_of(self.dynamodb, self.clock)
-        return webhook_secrets(self._read, table, self.clock, self.clock.sleep)
+        return webhook_secrets(self._read, table, self.clock, sleep or self.clock.sleep)
 
     def _read(self, name: str) -> SecretVersion:
         self.readings.append(self.clock())
+        self.on_read()
         if self.error:
             raise self.error
         return SecretVersion(self.value, f"version of {self.value}")
@@ -82,7 +90,9 @@ def secrets_manager() -> FakeSecretsManager:
     return FakeSecretsManager()
 
 
-def test_a_rotated_secret_is_accepted_at_once_after_one_stranger(secrets_manager: FakeSecretsManager) -> None:
+def test_a_rotated_secret_is_accepted_at_once_after_one_unauthenticated_request(
+    secrets_manager: FakeSecretsManager,
+) -> None:
     """A sender such as GitHub does not send again what was refused."""
     assert secrets_manager.accepts(OLD)
     secrets_manager.stranger()
@@ -92,7 +102,7 @@ def test_a_rotated_secret_is_accepted_at_once_after_one_stranger(secrets_manager
 
 
 @pytest.mark.parametrize("flooded", [0.0, 1.0, 59.0, 3600.0])
-def test_a_rotated_secret_is_accepted_in_time_whatever_strangers_send(
+def test_a_rotated_secret_is_accepted_in_time_despite_unauthenticated_requests(
     secrets_manager: FakeSecretsManager, flooded: float
 ) -> None:
     assert secrets_manager.accepts(OLD)
@@ -140,11 +150,40 @@ def test_a_version_that_another_process_has_seen_is_not_read_again(
     assert len(secrets_manager.readings) == 2 + 5
 
 
+@pytest.mark.parametrize("processes", [2, 3, 8])
+@pytest.mark.parametrize("seed", range(20))
+def test_simultaneous_requests_with_a_rotated_secret_are_all_accepted(processes: int, seed: int) -> None:
+    """A process without a token waits for the one that reads, also where no version was stored before."""
+    secrets_manager = FakeSecretsManager()
+    workers = Interleaving(secrets_manager.clock, Random(seed))  # noqa: S311 - a simulation
+    caches = [secrets_manager.process(workers.sleep) for _ in range(processes)]
+    assert all(secrets_manager.accepts(OLD, cache) for cache in caches)
+    secrets_manager.value = NEW
+    secrets_manager.clock.sleep(ACCEPT_SECONDS)
+    secrets_manager.dynamodb.before = lambda *_: workers.pause()
+    secrets_manager.on_read = lambda: workers.sleep(READ_TAKES)
+    accepted: list[bool] = []
+    for number, cache in enumerate(caches):
+        workers.spawn(partial(_append_accepts, accepted, secrets_manager, cache), str(number))
+    workers.run()
+    assert accepted == [True] * processes
+
+
+def _append_accepts(
+    accepted: list[bool], secrets_manager: FakeSecretsManager, cache: TtlCache[tuple[str, ...]]
+) -> None:
+    accepted.append(secrets_manager.accepts(NEW, cache))
+
+
 def test_the_table_has_versions_and_no_values(secrets_manager: FakeSecretsManager) -> None:
     secrets_manager.value = ("the secret itself",)
     assert secrets_manager.accepts(("the secret itself",))
+    assert not list(
+        secrets_manager.dynamodb.documents("configuration#secret#")
+    )  # a cold start saves this write
+    assert not secrets_manager.accepts(("another",))
     (item,) = secrets_manager.dynamodb.documents("configuration#secret#")
-    assert set(item) == {"pk", "version", "read_at", "expires"}
+    assert set(item) == {"pk", "version", "read_at", "taken_at", "full_at", "expires"}
 
 
 def test_while_the_table_cannot_be_used_each_process_reads_for_itself(

@@ -25,7 +25,7 @@ EVENT = {"tables": ROWS, "text": "x" * 100_000, "status": "success"}
         ("|".join(["values({a:@,b:@})"] * 50), 1),
     ],
 )
-def test_what_doubles_and_doubles_is_given_up(expression: str, document: object) -> None:
+def test_exponential_growth_is_stopped(expression: str, document: object) -> None:
     assert len(expression) <= MAX_EXPRESSION
     with pytest.raises(PathError, match="too much work"):
         search(expression, document)

@@ -97,7 +97,7 @@ def test_an_api_key_may_stand_in_the_header_of_basic_credentials() -> None:
 
 
 @pytest.mark.parametrize("scheme", [HEADER, URL, BASIC])
-def test_refuses_an_empty_or_missing_value_whatever_the_secret(scheme: Scheme) -> None:
+def test_refuses_an_empty_or_missing_value_with_any_secret(scheme: Scheme) -> None:
     for secret in ("", SECRET):
         with pytest.raises(NotAuthentic):
             check(scheme, "", secret)

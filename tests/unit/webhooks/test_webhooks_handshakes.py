@@ -125,7 +125,7 @@ def test_nothing_else_is_answered_before_the_proof() -> None:
             assert preflight(sender, options("a.example")) is None
 
 
-def test_salesforce_wants_its_acknowledgement_in_soap() -> None:
+def test_salesforce_requires_its_acknowledgement_in_soap() -> None:
     answer = acknowledgement(SENDERS["salesforce_outbound_message"])
     assert answer is not None
     assert answer.headers["Content-Type"].startswith("text/xml")

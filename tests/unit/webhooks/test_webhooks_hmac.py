@@ -40,7 +40,7 @@ def test_accepts_what_its_twin_signed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HMAC_SENDERS)
-def test_tells_which_secret_fitted(name: str) -> None:
+def test_returns_which_secret_matched(name: str) -> None:
     scheme = HMAC_SENDERS[name]
     assert check(scheme, signed(scheme), secrets=[KEY, OTHER]).secret_index == 0
     assert check(scheme, signed(scheme), secrets=[OTHER, KEY]).secret_index == 1
@@ -98,7 +98,7 @@ def test_accepts_a_time_at_the_edge_of_the_window(scheme: Hmac, distance: int) -
     assert check(scheme, signed(scheme, time=NOW + distance)).timestamp == NOW + distance
 
 
-def test_says_nothing_of_the_window_to_who_has_no_secret() -> None:
+def test_does_not_reveal_the_time_window_without_the_secret() -> None:
     with pytest.raises(NotAuthentic) as refusal:
         check(SLACK, signed(SLACK, secret=OTHER, time=NOW - 10**6))
     assert "300" not in str(refusal.value)
@@ -186,7 +186,7 @@ def test_two_times_are_not_put_together_to_one() -> None:
         check(STRIPE, {"stripe-signature": f"t={time[:5]},t={time[5:]},v1={signature}"})
 
 
-def test_refuses_a_joined_list_even_where_a_sound_entry_stands_beside() -> None:
+def test_refuses_a_joined_list_even_with_a_valid_entry() -> None:
     ours = signed(STANDARD)["webhook-signature"]
     with pytest.raises(Malformed):
         check(STANDARD, {**signed(STANDARD), "webhook-signature": f"v2,other,{ours} {ours}"})
@@ -318,14 +318,14 @@ def test_the_key_is_the_whole_text_where_the_sender_has_it_so() -> None:
         (STANDARD, "whsk_MCowBQYDK2VwAyEA", False),
     ],
 )
-def test_knows_a_secret_that_nothing_can_fit(scheme: Hmac, secret: str, usable: bool) -> None:
+def test_reports_a_secret_that_cannot_match(scheme: Hmac, secret: str, usable: bool) -> None:
     problem = secret_problem(scheme, secret)
     assert (problem is None) is usable
     if problem and secret.removeprefix("whsec_"):
         assert secret.removeprefix("whsec_") not in problem
 
 
-def test_an_unusable_secret_fits_nothing_and_hides_no_other() -> None:
+def test_an_unusable_secret_matches_nothing_and_hides_no_other() -> None:
     headers = signed(STANDARD)
     assert check(STANDARD, headers, secrets=["not-base64!", "", KEY]).secret_index == 2
     with pytest.raises(NotAuthentic):
@@ -371,7 +371,7 @@ def test_refuses_parameters_that_do_not_fit_together(fields: dict[str, Any], nam
         (GITHUB, {"secret": ""}, "secret"),
     ],
 )
-def test_the_twin_wants_what_the_scheme_signs(scheme: Hmac, arguments: dict[str, Any], named: str) -> None:
+def test_sign_requires_what_the_scheme_signs(scheme: Hmac, arguments: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         sign(scheme, **{"secret": KEY, "body": BODY, **arguments})
 

@@ -202,7 +202,7 @@ def test_refuses_what_is_no_message(raw: bytes) -> None:
         check(raw)
 
 
-def test_says_how_to_mend_raw_delivery() -> None:
+def test_explains_how_to_disable_raw_delivery() -> None:
     with pytest.raises(Malformed, match="turn it off"):
         check(b'{"rootTaskName": "x"}')
 
@@ -214,7 +214,7 @@ def test_a_line_break_cannot_move_from_one_key_into_another() -> None:
         check(json.dumps(shifted).encode())
 
 
-def test_a_key_that_stands_twice_is_refused() -> None:
+def test_a_repeated_key_is_refused() -> None:
     raw = body().replace(b'{"Type"', b'{"Message": "first", "Type"')
     with pytest.raises(Malformed):
         check(raw)

@@ -36,7 +36,7 @@ def test_a_sender_a_secret_and_a_rule_are_enough(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["aws_sns", "snowflake"])
-def test_sns_wants_topics_and_no_secret(name: str) -> None:
+def test_sns_requires_topics_and_no_secret(name: str) -> None:
     document = {"sender": name, "topics": [TOPIC], "rules": RULES}
     assert parse_source("erp", document).effective().scheme == Sns(topics=(TOPIC,))
     assert "topics" in problems({"sender": name, "rules": RULES})
@@ -88,7 +88,7 @@ def test_a_source_sets_parameters_of_its_scheme(fields: dict[str, Any], scheme: 
     assert parse_source("erp", source(**fields)).effective().scheme == scheme
 
 
-def test_a_source_says_where_id_and_name_stand() -> None:
+def test_a_source_configures_the_fields_of_id_and_name() -> None:
     parsed = parse_source(
         "erp",
         source(
@@ -214,7 +214,7 @@ def test_repeats_no_value_of_any_field(field: str) -> None:
         assert "s3cret-value" not in str(refusal.value)
 
 
-def test_a_field_name_that_nobody_knows_is_shown_only_if_it_looks_like_one() -> None:
+def test_an_unknown_field_name_is_shown_only_if_it_has_the_form_of_one() -> None:
     assert set(problems(source(**{"whsec_abc/def+": 1, "colour": 1}))) == {"(unnamed)", "colour"}
 
 

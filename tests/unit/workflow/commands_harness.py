@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,9 +28,14 @@ CALLER = "arn:aws:iam::123456789012:user/ann"
 
 @dataclass
 class CommandsHarness(CloseHarness):
-    """``definitions``: the current definitions of the pipelines; the open run is of "otc"."""
+    """``definitions``: the current definitions of the pipelines; the open run is of "otc".
+
+    ``slept``: seconds of each sleep of a request. ``while_sleeping``: what happens in a sleep, by its number.
+    """
 
     definitions: dict[str, Definition] = field(default_factory=dict)
+    slept: list[float] = field(default_factory=list)
+    while_sleeping: dict[int, Callable[[], object]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,9 +55,20 @@ class CommandsHarness(CloseHarness):
 
     @property
     def requests(self) -> RunRequests:
-        return RunRequests(
-            self.acceptor, self.executions, RunLookup(self.service.table, self.service.records), self.listing
-        )
+        service = self.service
+        lookup = RunLookup(service.table, service.records)
+        return RunRequests(self.acceptor, self.executions, lookup, self.listing, self.sleep)
+
+    def show(self, run_id: str) -> dict[str, Any]:
+        """Return a run without waiting for its end."""
+        return self.requests.show(run_id, {}, self.service.deadline())
+
+    def sleep(self, seconds: float) -> None:
+        """Advance the clock; run what is to happen by then."""
+        self.slept.append(seconds)
+        self.service.clock.sleep(seconds)
+        if actions := self.while_sleeping.pop(len(self.slept), None):
+            actions()
 
     @property
     def run_commands(self) -> RunCommands:
@@ -59,7 +76,7 @@ class CommandsHarness(CloseHarness):
 
     @property
     def reconciler(self) -> Reconciler:
-        return make_reconciler(self.service, self.executions, self.closer)
+        return make_reconciler(self.service, self.executions, self.closer, self.definitions)
 
     def round(self, seconds: float = ROUND_SECONDS) -> ReconcileFindings:
         """One round of reconcile."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,9 +35,7 @@ MAX_SECONDS = 4.0
 CONFIGURATION = [
     "GetItem",
     "GetParameters",
-    "UpdateItem",
     "GetSecretValue",
-    "UpdateItem",
     "GetParameters",
     "UpdateItem",
 ]
@@ -51,6 +51,7 @@ class TriggerOverAws:
     """A webhook handled with real botocore clients in virtual time."""
 
     aws: FakeAws = field(default_factory=FakeAws)
+    start: Callable[[Thread], None] = Thread.run
 
     def __post_init__(self) -> None:
         aws = self.aws
@@ -71,7 +72,7 @@ class TriggerOverAws:
         parameters = Parameters(aws.client("ssm"), "stack")
         secrets = Secrets(aws.client("secretsmanager"), "stack")
         self.configuration = WebhookConfiguration.of(
-            parameters, secrets, self.service.table, aws.clock, aws.clock.sleep
+            parameters, secrets, self.service.table, aws.clock, aws.clock.sleep, self.start
         )
         found = self.configuration
         self.ids = 0
@@ -137,12 +138,27 @@ def test_the_first_webhook_of_a_source_reads_its_configuration_and_shares_it(tri
     assert trigger.operations == [*CONFIGURATION, *ACCEPTED]
 
 
+def test_a_webhook_is_answered_before_its_configuration_is_shared() -> None:
+    threads: list[Thread] = []
+    trigger = TriggerOverAws(start=threads.append)
+    assert trigger.arrive().status == 202
+    assert trigger.operations == [*CONFIGURATION[:-1], *ACCEPTED]
+    (thread,) = threads
+    thread.run()
+    assert trigger.operations[-1] == "UpdateItem"
+    another = TriggerOverAws(trigger.aws)
+    trigger.aws.attempts.clear()
+    another.arrive()
+    assert "GetParameters" not in another.operations
+
+
 def test_a_new_process_reads_the_copy_in_the_table_and_the_secret(trigger: TriggerOverAws) -> None:
     assert trigger.arrive().status == 202
     again = TriggerOverAws(trigger.aws)
     trigger.aws.attempts.clear()
     assert again.arrive().status == 200  # the same delivery
-    assert again.operations == ["GetItem", "GetSecretValue", "UpdateItem", CLAIM, "GetItem", "StartExecution"]
+    expected = ["GetItem", "GetSecretValue", CLAIM, "GetItem", "StartExecution", "UpdateItem"]
+    assert again.operations == expected
 
 
 @pytest.mark.parametrize(
@@ -227,14 +243,14 @@ def test_a_throttled_read_is_tried_once_more(trigger: TriggerOverAws) -> None:
     assert len(trigger.aws.attempts_of("GetSecretValue")) == 2
 
 
-def test_a_read_that_fails_is_given_up_after_the_second_attempt(trigger: TriggerOverAws) -> None:
+def test_a_failing_read_is_abandoned_after_the_second_attempt(trigger: TriggerOverAws) -> None:
     trigger.aws.failures["GetParameters"] = [AwsFailure("InternalServerError", 500)] * 9
     with pytest.raises(ConfigurationUnavailable):
         trigger.arrive()
     assert len(trigger.aws.failures["GetParameters"]) == 9 - TIMEOUTS.attempts
 
 
-def test_what_is_refused_for_good_is_not_asked_for_again(trigger: TriggerOverAws) -> None:
+def test_a_permanent_error_is_not_retried(trigger: TriggerOverAws) -> None:
     trigger.aws.failures["GetSecretValue"] = [AwsFailure("ResourceNotFoundException")] * 9
     with pytest.raises(Exception, match="does not exist"):
         trigger.arrive()
@@ -250,6 +266,7 @@ def test_a_parameter_store_that_does_not_answer_delays_one_delivery_in_five_seco
     trigger.aws.attempts.clear()
     took = []
     for _ in range(3):
+        trigger.harness.forget()
         assert trigger.arrive().status == 200  # one that is sent again: it is claimed, and known
         took.append(trigger.took)
     assert took[0] < MAX_SECONDS

@@ -73,10 +73,11 @@ def test_where_no_event_of_a_batch_can_start_anything_it_is_refused() -> None:
     harness.definitions.clear()
     with pytest.raises(UnknownPipeline):
         _send(harness, _event(1), _event(2, "p2p"))
-    assert (harness.service.dynamodb.calls, harness.executions.start_requests) == ([], [])
+    assert [item["result"] for item in harness.service.dynamodb.documents("")] == ["failed", "failed"]
+    assert harness.executions.start_requests == []
 
 
-def test_events_of_several_pipelines_are_one_transaction_and_each_is_told_its_own() -> None:
+def test_events_of_several_pipelines_are_one_transaction_with_one_result_each() -> None:
     harness = _harness()
     claimed = claims(harness.service)
     reply = _send(harness, _event(1), _event(2, "p2p"), _event(3))
@@ -104,7 +105,7 @@ def test_a_table_that_is_busy_has_accepted_nothing_of_a_batch() -> None:
     assert (harness.service.dynamodb.items, harness.executions.start_requests) == ({}, [])
 
 
-def test_what_came_before_is_told_from_what_is_new() -> None:
+def test_duplicates_in_a_batch_are_distinguished_from_new_events() -> None:
     harness = _harness()
     (old,) = _reported(_send(harness, _event(1)))
     reply = _send(harness, _event(1), _event(2, "p2p"), _event(3))
@@ -116,7 +117,7 @@ def test_what_came_before_is_told_from_what_is_new() -> None:
     assert [run_id for run_id, _ in _reported(again)] == [run_id for run_id, _ in reversed(_reported(reply))]
 
 
-def test_an_event_that_stands_twice_in_a_batch_counts_once() -> None:
+def test_an_event_repeated_in_a_batch_counts_once() -> None:
     harness = _harness()
     reply = _send(harness, _event(1), _event(1))
     (first, second) = _reported(reply)
@@ -132,16 +133,18 @@ def test_a_batch_with_more_ids_than_a_transaction_takes_is_accepted_once() -> No
     (run,) = set(_reported(_send(harness, *events)))
     assert (run[1], _deliveries(harness)) == ("started", MAX_EVENTS)
     assert len(claimed) == 6  # two announce it, one accepts it, three record it
+    harness.forget()
     harness.service.dynamodb.calls.clear()
     harness.executions.start_requests.clear()
     again = _send(harness, *events)
     assert (again.status, set(_reported(again))) == (200, {(run[0], "duplicate")})
-    assert harness.service.dynamodb.calls == [*["TransactGetItems"] * 3, "GetItem"]
+    logs = ["TransactWriteItems"] * 2
+    assert harness.service.dynamodb.calls == [*["TransactGetItems"] * 3, "GetItem", *logs]
     assert harness.executions.start_requests == [run[0]]
     assert _reported(_send(harness, events[-1])) == [(run[0], "duplicate")]
 
 
-def test_ids_that_cannot_be_recorded_in_time_refuse_nothing_and_are_known_all_the_same() -> None:
+def test_ids_that_cannot_be_recorded_in_time_refuse_nothing_and_are_still_known() -> None:
     harness = _harness()
     writes: list[str] = []
 
@@ -159,6 +162,7 @@ def test_ids_that_cannot_be_recorded_in_time_refuse_nothing_and_are_known_all_th
         line.getMessage() for line in lines
     ]
     harness.service.dynamodb.before = lambda operation, request: None
+    harness.forget()
     again = _send(harness, _event(LARGE - 1))
     assert (again.status, _reported(again)) == (200, [(_reported(reply)[0][0], "duplicate")])
     assert _deliveries(harness) == LARGE
@@ -171,7 +175,7 @@ def test_events_of_one_batch_record_their_own_pipelines_only() -> None:
     assert [status for _, status in _reported(changed)] == ["joined"]
 
 
-def test_an_event_that_stands_twice_in_a_batch_with_other_words_starts_what_both_name() -> None:
+def test_a_repeated_event_with_other_content_starts_what_both_name() -> None:
     harness = _harness()
     (first, second, third) = _reported(_send(harness, _event(1), _event(1, "p2p"), _event(1, "p2p")))
     assert (first[1], second[1], third) == ("started", "started", (second[0], "duplicate"))
@@ -182,10 +186,10 @@ def test_what_is_known_of_a_full_request_is_found_with_one_request_to_the_table(
     events = [_event(number) for number in range(LARGE)]
     (run,) = set(_reported(_send(harness, *events)))
     for sent, calls in ((LARGE, ["TransactGetItems"]), (LARGE - 1, ["TransactWriteItems"])):
+        harness.forget()
         harness.service.dynamodb.calls.clear()
         assert set(_reported(_send(harness, *events[:sent]))) == {(run[0], "duplicate")}
-        assert harness.service.dynamodb.calls[:-1] == calls
-        assert harness.service.dynamodb.calls[-1] == "GetItem"
+        assert harness.service.dynamodb.calls == [*calls, "GetItem", "TransactWriteItems"]
 
 
 def test_the_largest_batch_for_the_most_pipelines_fits_into_one_item() -> None:
@@ -208,4 +212,5 @@ def test_a_batch_that_is_too_large_is_refused_whole() -> None:
     harness = _harness()
     with pytest.raises(TooLarge):
         _send(harness, *(_event(number) for number in range(MAX_EVENTS + 1)))
-    assert harness.service.dynamodb.calls == []
+    (item,) = harness.service.dynamodb.documents("")
+    assert (item["result"], "delivery" in item, item["runs"]) == ("failed", False, {})

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from threading import Thread
 from typing import Literal
 
 import pytest
 from msgspec.structs import replace
 
 from celonis_refresh.celonis.errors import CelonisError
+from celonis_refresh.notifications.outbox import (
+    CLAIM_SECONDS,
+    UNSENT,
+    Message,
+    MessageKind,
+    NotSent,
+    Outbox,
+    outbox_key,
+)
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs.records import RunStatus
-from celonis_refresh.runs.table import notice_key
+from celonis_refresh.timing import Deadline
 from tests.fakes.service import JOB, MODEL, RUN, Crashed, job_definition
+from tests.fakes.wiring import make_outbox
 from tests.unit.steps.outgoing import (
     JOB_LEASE,
     RECORD,
@@ -20,11 +31,12 @@ from tests.unit.steps.outgoing import (
     SentWrite,
     cancels,
     holder,
+    logged,
 )
 from tests.unit.workflow.close_harness import CloseHarness
 
 DAY = 86_400
-NOTICE = notice_key(RUN)
+MESSAGE = outbox_key(f"{RUN}/ended/topic")
 
 
 def succeeded(harness: CloseHarness | None = None) -> CloseHarness:
@@ -38,20 +50,25 @@ def slot(harness: CloseHarness) -> dict[str, object]:
     return harness.service.table.get(SLOT) or {}
 
 
-def test_a_green_execution_closes_its_run_in_one_transaction_and_tells_nobody() -> None:
+def test_a_success_closes_its_run_in_one_transaction_without_a_notification() -> None:
     harness = succeeded()
     harness.executions.end(RUN, "SUCCEEDED")
     out = Outgoing(harness.service)
     run = harness.close()
-    assert out.log == [SentWrite("TransactWriteItems", (RECORD, SLOT))]
+    events = f"outbox#{RUN}/events"
+    assert out.log == [
+        SentWrite("TransactWriteItems", (RECORD, SLOT, "pipeline#otc", events)),
+        SentWrite("DeleteItem", (events,)),
+    ]
+    assert harness.service.events.ids[-1] == f"{RUN}/ended"
     assert run is not None
     assert run.status is RunStatus.SUCCEEDED
-    assert harness.outcome() == "Succeeded: executed FULL job-a."
+    assert harness.outcome() == "Executed data job job-a (FULL)."
     assert harness.notices == []
     assert "run_id" not in slot(harness)
 
 
-def test_a_success_with_a_warning_is_told_once_and_says_it_in_the_outcome() -> None:
+def test_a_success_with_a_warning_is_notified_once_and_in_the_outcome() -> None:
     harness = succeeded()
     warning = "No table NO_SUCH in the data model: left out."
     harness.service.records.set_facts(
@@ -59,26 +76,36 @@ def test_a_success_with_a_warning_is_told_once_and_says_it_in_the_outcome() -> N
     )
     harness.end("SUCCEEDED")
     harness.close()
-    assert harness.outcome() == f"Succeeded: executed FULL job-a. {warning}"
+    assert harness.outcome() == f"Executed data job job-a (FULL). {warning}"
     ((subject, text, facts),) = harness.notices
-    assert subject == "otc: SUCCEEDED"
+    assert subject == "otc: SUCCEEDED with a warning (shop)"
     assert warning in text
     assert facts["status"] == "SUCCEEDED"
-    assert harness.service.table.get(NOTICE) is None
+    assert harness.service.table.get(MESSAGE) is None
 
 
-def test_the_record_says_when_it_ended_and_how_long_it_is_kept() -> None:
+def test_the_record_has_its_end_and_its_expiry() -> None:
     harness = succeeded()
     item = harness.end("SUCCEEDED").item
     assert item["expires"] == int(harness.service.clock.now) + 90 * DAY
     assert item["ended_at"] > item["created_at"]
 
 
-def test_what_was_loaded_is_told_with_its_kind() -> None:
+def test_what_was_loaded_is_reported_with_its_kind() -> None:
     harness = CloseHarness(job_definition(loads=[{"data_model": MODEL}]))
     assert harness.service.run_step("job-0") == harness.service.run_step("load-0") == "SUCCEEDED"
     harness.end("SUCCEEDED")
-    assert harness.outcome() == "Succeeded: executed FULL job-a and loaded complete model-a."
+    assert harness.outcome() == "Executed data job job-a (FULL) and loaded data model model-a (all tables)."
+
+
+def test_what_a_run_did_is_reported_with_the_names_that_are_known() -> None:
+    jobs = [{"job": JOB, "name": "Extract orders"}]
+    loads = [{"data_model": MODEL, "name": "Order to cash"}]
+    harness = CloseHarness(job_definition(jobs=jobs, loads=loads))
+    assert harness.service.run_step("job-0") == harness.service.run_step("load-0") == "SUCCEEDED"
+    harness.end("SUCCEEDED")
+    done = 'Executed data job "Extract orders" (FULL) and loaded data model "Order to cash" (all tables).'
+    assert harness.outcome() == done
 
 
 @pytest.mark.parametrize(
@@ -97,13 +124,16 @@ def test_each_end_of_an_execution_is_the_end_of_its_run(
     harness = CloseHarness()
     run = harness.end(status, error, cause)
     assert (run.status, run.item["error"], run.item["outcome"]) == (status, name, sentence)
+    if status == "ABORTED":  # on purpose
+        assert harness.notices == []
+        return
     ((subject, text, facts),) = harness.notices
-    assert subject == f"otc: {status}"
+    assert subject == f"otc: {status} (shop)"
     assert sentence in text
     assert facts["error"] == name
 
 
-def test_a_green_execution_with_a_step_that_is_not_proven_is_red() -> None:
+def test_a_successful_execution_with_an_unproven_step_is_a_failed_run() -> None:
     harness = succeeded(CloseHarness(job_definition(loads=[{"data_model": MODEL}])))
     run = harness.end("SUCCEEDED")
     assert (run.status, run.item["error"]) == (RunStatus.FAILED, "OutcomeUnproven")
@@ -114,9 +144,7 @@ def test_a_green_execution_with_a_step_that_is_not_proven_is_red() -> None:
     ("status", "error"),
     [("SUCCEEDED", ""), ("FAILED", "States.DataLimitExceeded"), ("FAILED", "Lambda.Unknown"), ("FAILED", "")],
 )
-def test_the_error_of_a_step_is_the_error_of_its_run_whatever_the_execution_says(
-    status: str, error: str
-) -> None:
+def test_the_error_of_a_step_is_the_error_of_its_run_for_any_execution_error(status: str, error: str) -> None:
     """The output of the Map was lost."""
     harness = CloseHarness(job_definition(jobs=[[{"job": JOB}, {"job": "job-b"}]]))
     harness.service.job("job-b", outcome="FAIL").add_past_start(6000.0)
@@ -154,7 +182,7 @@ AWS_ERRORS = [
 
 
 @pytest.mark.parametrize("error", AWS_ERRORS)
-def test_a_run_that_failed_leaves_its_job_running_says_so_and_holds_its_lease(error: str) -> None:
+def test_a_failed_run_reports_that_its_job_keeps_running_and_holds_its_lease(error: str) -> None:
     harness = running_job()
     run = harness.end("FAILED", error, "Something of AWS.")
     assert (run.status, run.item["error"]) == (RunStatus.FAILED, error or "Unknown")
@@ -165,7 +193,7 @@ def test_a_run_that_failed_leaves_its_job_running_says_so_and_holds_its_lease(er
     assert harness.service.celonis.jobs[JOB].running(harness.service.clock.now) is not None
 
 
-def test_a_green_execution_without_a_proven_end_cancels_nothing() -> None:
+def test_a_successful_execution_without_a_proven_end_cancels_nothing() -> None:
     harness = running_job()
     assert harness.end("SUCCEEDED").item["error"] == "OutcomeUnproven"
     assert cancels(harness.service) == []
@@ -193,7 +221,7 @@ def test_a_warning_of_a_load_is_in_the_outcome(message: str | None, said: str) -
     run = harness.end("SUCCEEDED")
     assert run.status is RunStatus.SUCCEEDED
     assert harness.outcome() == (
-        "Succeeded: executed FULL job-a and loaded complete model-a. "
+        "Executed data job job-a (FULL) and loaded data model model-a (all tables). "
         f"The load of data model model-a ended with a warning{said}."
     )
 
@@ -209,7 +237,7 @@ def test_a_warning_of_a_load_is_in_the_outcome_of_a_run_that_failed_elsewhere() 
     assert "The load of data model model-a ended with a warning" in harness.outcome()
 
 
-def test_a_load_that_failed_with_its_warning_says_it_once() -> None:
+def test_a_load_that_failed_by_its_warning_reports_it_once() -> None:
     harness = CloseHarness(job_definition(loads=[{"data_model": MODEL, "on_warning": "fail"}]))
     harness.service.celonis.models[MODEL].outcome = "WARNING"
     assert (harness.service.run_step("job-0"), harness.service.run_step("load-0")) == (
@@ -228,7 +256,7 @@ def test_an_execution_that_still_runs_closes_nothing() -> None:
 
 
 @pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED"])
-def test_the_same_end_told_twice_is_written_and_told_once(status: str) -> None:
+def test_an_end_delivered_twice_is_recorded_and_notified_once(status: str) -> None:
     harness = succeeded()
     harness.join()
     first = harness.end(status, "JobFailed" if status == "FAILED" else "").item
@@ -240,7 +268,7 @@ def test_the_same_end_told_twice_is_written_and_told_once(status: str) -> None:
     assert len(harness.notices) == (1 if status == "FAILED" else 0)
 
 
-def test_an_execution_that_failed_before_it_became_a_run_is_told_of() -> None:
+def test_an_execution_that_failed_before_it_became_a_run_is_reported() -> None:
     harness = CloseHarness()
     harness.ended("nightly-7", "FAILED", "The input of the execution is not valid.")
     assert harness.close("nightly-7") is None
@@ -251,7 +279,7 @@ def test_an_execution_that_failed_before_it_became_a_run_is_told_of() -> None:
     assert facts["execution"] == "nightly-7"
 
 
-def test_an_execution_that_joined_is_nothing_to_tell_of() -> None:
+def test_an_execution_that_joined_sends_no_notification() -> None:
     harness = CloseHarness()
     harness.ended("nightly-7", "SUCCEEDED")
     out = Outgoing(harness.service)
@@ -336,29 +364,74 @@ def test_a_slot_that_another_run_holds_is_left_alone() -> None:
     assert slot(harness)["run_id"] == "otc-9"
 
 
-def test_an_end_that_nobody_could_be_told_of_stands_listed_and_is_told_the_next_time() -> None:
+def test_a_notification_that_was_not_sent_is_listed_and_sent_when_the_event_arrives_again() -> None:
     harness = CloseHarness()
     harness.executions.end(RUN, "FAILED", "JobFailed", "It failed.")
 
     def fails(subject: str, text: str, facts: object) -> None:
         raise ConnectionError
 
-    closer = replace(harness.closer, publish=fails)
-    with pytest.raises(ConnectionError):
-        closer.close(f"arn:{RUN}", harness.service.deadline())
-    assert (harness.service.table.get(NOTICE) or {})["status"] == "NOT_NOTIFIED"
+    closer = replace(harness.closer, outbox=make_outbox(harness.service, fails))
+    closer.close(f"arn:{RUN}", harness.service.deadline())
+    assert (harness.service.table.get(MESSAGE) or {})["status"] == UNSENT
+    harness.service.clock.sleep(CLAIM_SECONDS)
     harness.close()
     assert len(harness.notices) == 1
-    assert harness.service.table.get(NOTICE) is None
-    assert "notified_at" in harness.service.records.get(RUN).item
+    assert harness.service.table.get(MESSAGE) is None
     harness.close()
     assert len(harness.notices) == 1
 
 
-def test_a_run_closed_by_a_function_that_died_is_reported_by_its_id() -> None:
+def test_a_channel_that_fails_keeps_no_other_from_being_sent_to() -> None:
+    harness = CloseHarness(job_definition(notify={"channels": ["first", "topic", "last"]}))
+    harness.join("otc-2")
+    sent: list[str] = []
+
+    def send(message: Message, deadline: Deadline) -> None:
+        assert harness.executions.start_requests == ["otc-2"]
+        if message.target == "first":
+            raise NotSent(message, "status 500")
+        if message.target == "topic":
+            raise ZeroDivisionError
+        sent.append(message.target)
+
+    senders = {MessageKind.NOTIFICATION: send, MessageKind.EVENT: harness.service.bus.send}
+    outbox = Outbox(harness.service.table, senders, harness.service.clock, start=Thread.run)
+    harness.executions.end(RUN, "FAILED", "JobFailed", "It failed.")
+    with logged() as lines:
+        replace(harness.closer, outbox=outbox).close(f"arn:{RUN}", harness.service.deadline())
+    assert sent == ["last"]
+    assert [line.levelname for line in lines] == ["INFO", "WARNING", "ERROR"]
+    left = [item["target"] for item in harness.service.dynamodb.documents("outbox#")]
+    assert sorted(left) == ["first", "topic"]
+
+
+def test_a_pipeline_without_channels_sends_nothing() -> None:
+    harness = CloseHarness(job_definition(notify={"channels": []}))
+    run = harness.end("FAILED", "JobFailed", "It failed.")
+    assert harness.notices == []
+    assert run.item["messages"] == [f"{RUN}/events"]
+
+
+def test_a_refusal_whose_event_arrives_twice_is_notified_once() -> None:
     harness = CloseHarness()
-    harness.end("FAILED", "JobFailed", "It failed.")
-    harness.closer.notify_late(RUN, harness.service.deadline())
+    harness.ended("nightly-7", "FAILED", "The input of the execution is not valid.")
+    harness.close("nightly-7")
+    harness.close("nightly-7")
+    assert len(harness.notices) == 1
+
+
+def test_a_refusal_that_was_not_sent_is_sent_when_its_event_arrives_again() -> None:
+    harness = CloseHarness()
+    harness.ended("nightly-7", "FAILED", "The input of the execution is not valid.")
+
+    def fails(subject: str, text: str, facts: object) -> None:
+        raise ConnectionError
+
+    closer = replace(harness.closer, outbox=make_outbox(harness.service, fails))
+    closer.close("arn:nightly-7", harness.service.deadline())
+    harness.service.clock.sleep(CLAIM_SECONDS)
+    harness.close("nightly-7")
     assert len(harness.notices) == 1
 
 
@@ -369,19 +442,20 @@ def test_a_closing_that_dies_at_any_call_is_finished_by_the_next(moment: Literal
         harness.join("otc-2")
         harness.service.start("job-0")
         harness.service.clock.sleep(5.0)
-        harness.executions.end(RUN, "ABORTED")
+        harness.executions.end(RUN, "TIMED_OUT")
         harness.service.crash([(calls, moment)])
         try:
             harness.close()
         except Crashed:
+            harness.service.clock.sleep(CLAIM_SECONDS)
             harness.close()
-        assert harness.service.records.get(RUN).status is RunStatus.ABORTED
+        assert harness.service.records.get(RUN).status is RunStatus.TIMED_OUT
         assert slot(harness)["run_id"] == "otc-2"
         assert harness.executions.start_requests[:1] == ["otc-2"]
         assert 1 <= len(harness.notices) <= 2
 
 
-def test_what_cannot_be_looked_at_is_in_the_record_and_its_lease_held() -> None:
+def test_a_job_that_cannot_be_polled_is_recorded_and_keeps_its_lease() -> None:
     harness = CloseHarness()
     harness.service.start("job-0")
     errors: list[Exception | None] = [refused() for _ in range(60)]

@@ -91,7 +91,7 @@ def test_a_second_job_that_starts_at_any_moment_of_the_closing_is_cancelled_or_r
     [(job_definition(), "job-0", JOB_LEASE), (load_definition(), "load-0", MODEL_LEASE)],
     ids=["job", "load"],
 )
-def test_what_starts_between_the_look_at_the_record_and_its_end_is_never_forgotten(
+def test_a_step_that_starts_between_reading_and_closing_the_record_is_accounted_for(
     definition: Definition, step: str, lease: str, moment: int
 ) -> None:
     harness = leaving(definition)
@@ -107,7 +107,7 @@ def test_what_starts_between_the_look_at_the_record_and_its_end_is_never_forgott
 
 
 @pytest.mark.parametrize("call", ["job", "executions", "execute_job"])
-def test_a_start_in_its_look_is_refused_while_another_job_is_cancelled(call: str) -> None:
+def test_a_start_in_its_poll_is_refused_while_another_job_is_cancelled(call: str) -> None:
     """The closing takes place in the middle of the start, not the other way round."""
     harness = group()
     service = harness.service
@@ -163,7 +163,7 @@ def test_a_start_that_was_noted_just_before_and_arrives_later_is_cancelled_or_it
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_closing_that_died_after_its_mark_is_finished_and_the_run_goes_on_no_more(
+def test_a_close_that_crashed_after_its_mark_is_finished_and_no_step_starts(
     moment: Literal["before", "after"],
 ) -> None:
     harness = group()

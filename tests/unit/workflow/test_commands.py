@@ -9,9 +9,16 @@ import pytest
 from celonis_refresh.pipelines.definition import Definition, parse_inline
 from celonis_refresh.pipelines.errors import UnknownPipeline
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, RunNotFound, TableBusy
-from celonis_refresh.runs.records import RunStatus
+from celonis_refresh.runs.records import RunStatus, data_from
 from celonis_refresh.steps.retry import MAX_SKIP_AGE
-from celonis_refresh.workflow.commands import RunInline, RunOpen, RunSuperseded
+from celonis_refresh.workflow.commands import (
+    MAX_LATER,
+    PAGE,
+    RunInline,
+    RunOpen,
+    RunSuperseded,
+    RunTooOld,
+)
 from tests.fakes.dynamodb import client_error
 from tests.fakes.service import JOB, MODEL, POOL, RUN, job_definition
 from tests.unit.workflow.commands_harness import CALLER, CommandsHarness
@@ -23,7 +30,7 @@ def cancelled(harness: CommandsHarness, run_id: str = RUN, *, drop: bool = False
     return harness.run_commands.cancel(run_id, CALLER, harness.service.deadline(), drop_pending=drop)
 
 
-def test_a_cancel_stops_the_execution_and_says_by_whom() -> None:
+def test_a_cancel_stops_the_execution_and_records_the_caller() -> None:
     harness = CommandsHarness()
     assert cancelled(harness) == {"run_id": RUN, "status": "cancelling"}
     execution = harness.executions.known[RUN]
@@ -42,7 +49,7 @@ def test_a_run_whose_execution_never_began_can_be_cancelled() -> None:
 
 
 @pytest.mark.parametrize("drop", [True, False])
-def test_what_waits_is_given_up_only_where_that_was_asked(*, drop: bool) -> None:
+def test_a_pending_run_is_dropped_only_on_request(*, drop: bool) -> None:
     harness = CommandsHarness()
     harness.join("otc-2")
     reported = cancelled(harness, drop=drop)
@@ -54,7 +61,7 @@ def test_what_waits_is_given_up_only_where_that_was_asked(*, drop: bool) -> None
     assert harness.status("otc-2") is (None if drop else RunStatus.OPENING)
 
 
-def test_what_was_given_up_without_an_answer_is_told_all_the_same() -> None:
+def test_a_dropped_run_is_reported_even_if_the_response_of_the_write_was_lost() -> None:
     """Sent again, the write is refused by its own first try."""
     harness = CommandsHarness()
     harness.join("otc-2")
@@ -87,60 +94,60 @@ def behind_a_pause(harness: CommandsHarness) -> str:
 def test_a_run_that_waits_is_shown_with_what_it_waits_for() -> None:
     harness = CommandsHarness()
     run_id = harness.start(mode="FULL")["runs"][0]["run_id"]
-    shown = harness.requests.show(run_id)
+    shown = harness.show(run_id)
     assert (shown["run_id"], shown["pipeline"], shown["status"]) == (run_id, "otc", "WAITING")
     assert (shown["waiting_for_run"], shown["options"]["mode"]) == (RUN, "FULL")
     harness.end("SUCCEEDED")
-    assert harness.requests.show(run_id)["status"] == "OPENING"
+    assert harness.show(run_id)["status"] == "OPENING"
 
 
-def test_a_run_that_waits_for_the_end_of_a_pause_stands_behind_none() -> None:
+def test_a_run_that_waits_for_the_end_of_a_pause_waits_for_no_run() -> None:
     harness = CommandsHarness()
-    shown = harness.requests.show(behind_a_pause(harness))
+    shown = harness.show(behind_a_pause(harness))
     assert (shown["status"], shown["waiting_for_run"]) == ("WAITING", None)
 
 
 @pytest.mark.parametrize("run_id", ["none", "otc-7", "otc", "no name-20260101T000000Z-00000000", "x" * 3000])
-def test_what_neither_began_nor_waits_is_no_run(run_id: str) -> None:
+def test_a_run_that_neither_started_nor_is_pending_is_not_found(run_id: str) -> None:
     harness = CommandsHarness()
     harness.join("otc-2")
     with pytest.raises(RunNotFound):
-        harness.requests.show(run_id)
+        harness.show(run_id)
 
 
 def test_a_run_that_begins_between_two_reads_is_shown_as_one_that_began() -> None:
     harness = CommandsHarness()
     harness.join("otc-2")
     harness.service.dynamodb.interleave("GetItem", lambda: harness.end("SUCCEEDED"), key="slot#otc")
-    assert harness.requests.show("otc-2")["status"] == "OPENING"
+    assert harness.show("otc-2")["status"] == "OPENING"
 
 
-def test_a_run_that_waits_is_given_up_by_its_id_and_the_one_before_goes_on() -> None:
+def test_a_pending_run_is_dropped_by_its_id_and_the_current_run_continues() -> None:
     harness = CommandsHarness()
     harness.join("otc-2")
     reported = cancelled(harness, "otc-2")
     assert (reported["run_id"], reported["status"]) == ("otc-2", "dropped")
     assert harness.executions.known[RUN].status == "RUNNING"
     with pytest.raises(RunNotFound):
-        harness.requests.show("otc-2")
+        harness.show("otc-2")
     harness.end("SUCCEEDED")
     assert harness.status("otc-2") is None
 
 
 @pytest.mark.parametrize("behind", [True, False])
-def test_the_log_tells_by_whom_what_waited_was_given_up(
+def test_the_log_names_the_caller_who_dropped_a_pending_run(
     *, behind: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     harness = CommandsHarness()
     waiting = harness.start(reason="because")["runs"][0]["run_id"]
-    (reason,) = harness.requests.show(waiting)["options"]["reasons"]
+    (reason,) = harness.show(waiting)["options"]["reasons"]
     cancelled(harness, RUN if behind else waiting, drop=behind)
     (line,) = (vars(record) for record in caplog.records if "is dropped" in record.message)
     assert (line["levelname"], line["run_id"], line["caller"]) == ("WARNING", waiting, CALLER)
     assert line["triggers"] == [reason["trigger"]]
 
 
-def test_what_waits_for_the_end_of_a_pause_is_given_up_by_its_id() -> None:
+def test_a_run_that_waits_for_the_end_of_a_pause_is_dropped_by_its_id() -> None:
     harness = CommandsHarness()
     run_id = behind_a_pause(harness)
     assert cancelled(harness, run_id)["options"]["mode"] == "FULL"
@@ -150,7 +157,7 @@ def test_what_waits_for_the_end_of_a_pause_is_given_up_by_its_id() -> None:
     assert harness.start()["runs"][0]["status"] == "started"
 
 
-def test_a_run_that_begins_while_it_is_given_up_is_not_lost_from_sight() -> None:
+def test_a_run_that_starts_while_it_is_dropped_can_still_be_cancelled() -> None:
     harness = CommandsHarness()
     harness.join("otc-2")
     harness.service.dynamodb.interleave("UpdateItem", lambda: harness.end("SUCCEEDED"))
@@ -190,7 +197,7 @@ def test_a_retry_leaves_out_what_succeeded_and_follows_the_definition_of_today()
     assert harness.executions.start_requests == [run["run_id"]]
 
 
-def test_a_retry_knows_a_job_that_stands_twice_however_it_is_written() -> None:
+def test_a_retry_recognizes_a_repeated_job_in_any_spelling() -> None:
     uuid = "a1b2c3d4-0001-4e5f-8a9b-0c1d2e3f4a5b"
     harness = CommandsHarness(
         definition=job_definition(jobs=[{"job": uuid}, {"job": uuid.upper()}, {"job": "last"}])
@@ -216,7 +223,7 @@ def test_a_retry_of_a_retry_leaves_out_what_both_did() -> None:
     assert ([job.job for job in plan.jobs], [load.data_model for load in plan.loads]) == ([], ["model-a"])
 
 
-def test_a_retry_keeps_the_options_and_tells_whose_it_is() -> None:
+def test_a_retry_keeps_the_options_and_names_its_run_and_caller() -> None:
     harness = CommandsHarness(definition=job_definition(loads=[{"data_model": MODEL}]))
     harness.fail()
     wanted = harness.start(mode="FULL", tables="all")["runs"][0]["run_id"]
@@ -246,6 +253,28 @@ def test_asked_twice_a_retry_is_one_run_also_after_its_end_and_in_a_pause() -> N
     assert harness.retry() == again
     harness.definitions["otc"] = job_definition(paused=True)
     assert harness.retry() == again
+
+
+def test_a_run_that_was_retried_names_its_retry() -> None:
+    harness = CommandsHarness()
+    assert "retried_by" not in harness.show(RUN)
+    harness.fail()
+    assert "retried_by" not in harness.show(RUN)
+    (run,) = harness.retry()["runs"]
+    assert harness.show(RUN)["retried_by"] == run["run_id"]
+    assert "retried_by" not in harness.show(run["run_id"])
+    harness.succeed(run["run_id"])
+    assert "retried_by" not in harness.show(run["run_id"])
+
+
+def test_a_run_says_whether_a_retry_can_succeed() -> None:
+    harness = CommandsHarness(definition=TWO_JOBS)
+    assert "can_retry" not in harness.show(RUN)
+    harness.fail()
+    assert harness.show(RUN)["can_retry"] is True
+    other = str(harness.start(tables=["NOSUCH"])["runs"][0]["run_id"])
+    harness.end("FAILED", "UnknownTable", "Table NOSUCH does not exist.", other)
+    assert harness.show(other)["can_retry"] is False
 
 
 def test_asked_again_a_retry_finishes_what_a_crash_left_undone() -> None:
@@ -429,6 +458,16 @@ def test_many_later_runs_are_all_considered() -> None:
     assert caught.value.later == later
 
 
+def test_a_run_that_very_many_followed_is_not_retried() -> None:
+    harness = half_done()
+    for _ in range(MAX_LATER + PAGE):
+        fails_later(harness, started=False)
+    harness.service.dynamodb.calls.clear()
+    with pytest.raises(RunTooOld, match=f"more than {MAX_LATER} runs"):
+        harness.retry()
+    assert harness.service.dynamodb.calls.count("Query") == MAX_LATER // PAGE
+
+
 def test_a_retry_that_skips_nothing_may_follow_a_later_run_that_failed() -> None:
     harness = CommandsHarness()
     harness.fail()
@@ -477,9 +516,13 @@ def test_the_freshness_of_a_retry_counts_from_the_oldest_job_that_it_skipped() -
     records, deadline = harness.service.records, harness.service.deadline()
     records.save_step(records.get(run_id), "load-0", harness.done(), deadline)
     harness.succeed(run_id)
-    fresh = harness.run_commands.show_pipeline("otc")["seconds_since_last_success"]
+    fresh = harness.run_commands.show_pipeline("otc", harness.service.deadline())[
+        "seconds_since_last_success"
+    ]
     assert fresh is not None
     assert fresh >= age
+    state = harness.service.table.get("pipeline#otc") or {}
+    assert state["last_success_started_at"] == data_from(records.get(RUN).item)
 
 
 def test_a_retry_with_nothing_left_says_so() -> None:
@@ -490,7 +533,7 @@ def test_a_retry_with_nothing_left_says_so() -> None:
     harness.end("FAILED", "States.Runtime", "Too many events.")
     run_id = harness.retry()["runs"][0]["run_id"]
     harness.succeed(run_id)
-    assert harness.outcome(run_id) == f"Succeeded: nothing was left to do after run {RUN}."
+    assert harness.outcome(run_id) == f"Nothing was left to do after run {RUN}."
 
 
 def test_an_earlier_success_is_no_reason_against_a_retry() -> None:
@@ -503,7 +546,7 @@ def test_an_earlier_success_is_no_reason_against_a_retry() -> None:
     assert harness.retry(failed)["runs"][0]["status"] == "started"
 
 
-def test_while_another_run_is_under_way_or_waits_a_retry_is_refused() -> None:
+def test_while_another_run_is_running_or_pending_a_retry_is_refused() -> None:
     harness = CommandsHarness()
     harness.fail()
     active = harness.start()["runs"][0]["run_id"]
@@ -530,31 +573,48 @@ def test_a_retry_cannot_wait_for_a_pause_to_be_lifted() -> None:
 def test_pipelines_are_listed_by_name() -> None:
     harness = CommandsHarness()
     harness.definitions |= {"b": TWO_JOBS, "a": TWO_JOBS}
-    assert harness.run_commands.list_pipelines() == {"pipelines": ["a", "b", "otc"]}
+    listed = harness.run_commands.list_pipelines({}, harness.service.deadline())
+    assert listed == {"pipelines": ["a", "b", "otc"], "freshness": {}, "next": None}
 
 
-def test_a_pipeline_tells_what_runs_what_waits_and_how_fresh_it_is() -> None:
+def test_a_pipeline_shows_what_runs_what_waits_and_how_fresh_it_is() -> None:
     harness = CommandsHarness()
     harness.succeed(RUN)
     harness.service.clock.sleep(90)
     active = harness.start()["runs"][0]["run_id"]
     waiting = harness.start(mode="DELTA")["runs"][0]["run_id"]
-    stands = harness.run_commands.show_pipeline("otc")
+    stands = harness.run_commands.show_pipeline("otc", harness.service.deadline())
     assert (stands["active_run"], stands["waiting"]["run_id"], stands["paused"]) == (active, waiting, False)
     assert stands["last_success"]["run_id"] == RUN
     assert stands["seconds_since_last_success"] == 90
 
 
-def test_a_pipeline_that_never_ran_says_so_and_an_unknown_one_is_told() -> None:
+def test_a_pipeline_that_never_ran_says_so_and_an_unknown_one_is_reported() -> None:
     harness = CommandsHarness()
     harness.definitions["new"] = job_definition(paused=True)
-    assert harness.run_commands.show_pipeline("new") == {
+    assert harness.run_commands.show_pipeline("new", harness.service.deadline()) == {
         "pipeline": "new",
         "paused": True,
+        "pause": None,
         "active_run": None,
         "waiting": None,
         "last_success": None,
         "seconds_since_last_success": None,
+        "freshness": None,
+        "expected_seconds": None,
     }
     with pytest.raises(UnknownPipeline):
-        harness.run_commands.show_pipeline("none")
+        harness.run_commands.show_pipeline("none", harness.service.deadline())
+
+
+def test_a_retry_says_what_triggered_the_first_run() -> None:
+    harness = CommandsHarness()
+    harness.fail(RUN)
+    first = str(harness.start(reason="month end")["runs"][0]["run_id"])
+    harness.fail(first)
+    second = str(harness.retry(first)["runs"][0]["run_id"])
+    harness.fail(second)
+    third = str(harness.retry(second)["runs"][0]["run_id"])
+    texts = [harness.service.records.get(each).options.reasons[0].text for each in (second, third)]
+    origin = f"; the first run was triggered by {CALLER}: month end"
+    assert texts == [f"retry of {first}{origin}", f"retry of {second}{origin}"]

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from celonis_refresh.celonis.records import ModelTable
+from celonis_refresh.notifications.outbox import CLAIM_SECONDS
 from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.runs.claims import Claim
 from celonis_refresh.runs.earlier import Earlier
@@ -30,6 +31,8 @@ PARTIAL = {"data_model": MODEL, "kind": "partial", "tables": ["ORDERS"]}
 OTHER_JOB = "job-b"
 
 
+SHORT = 10.0
+"""Seconds of a job or load: each crash point polls it to its end."""
 FEW = 20
 """The calls after which reads of a definition are no crash points any more: a batch has one per event."""
 
@@ -49,9 +52,9 @@ def _harness() -> WorkflowHarness:
         "otc": job_definition(loads=[PARTIAL]),
         "p2p": job_definition(jobs=[{"job": OTHER_JOB}]),
     }
-    for job in (JOB, OTHER_JOB):
-        harness.service.job(job).add_past_start(6000.0)
-    harness.service.model().add_past_start(6000.0)
+    for target in (harness.service.job(JOB), harness.service.job(OTHER_JOB), harness.service.model()):
+        target.add_past_start(6000.0)
+        target.seconds = SHORT
     harness.service.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
     return harness
 
@@ -189,7 +192,7 @@ def test_a_delivery_sent_again_leads_to_one_run_each(
 
 
 @_at_each_crash_point(DELIVERY)
-def test_a_delivery_that_was_accepted_and_does_not_come_again_is_run_all_the_same(
+def test_an_accepted_delivery_that_is_not_repeated_is_still_run(
     scenario: CrashScenario, crash_point: CrashPoint
 ) -> None:
     harness = _dies(scenario, crash_point)
@@ -315,6 +318,7 @@ def test_a_task_that_is_tried_again_does_nothing_twice(
     if harness.executions.known["nightly"].status == "RUNNING":
         harness.run_executions()
     else:
+        harness.service.clock.sleep(CLAIM_SECONDS)
         harness.close("nightly")
     _finished(harness, "otc")
     assert list(harness.runs()) == ["nightly"]
@@ -365,14 +369,14 @@ def _first(harness: WorkflowHarness) -> str:
     return min(harness.executions.known)
 
 
-UNNOTED = {("after", "Publish"), ("before", "TransactWriteItems run notice")}
-"""Twice rather than never: a crash between the notification and its record leaves no trace of it."""
+UNNOTED = {("after", "Publish"), ("before", "DeleteItem outbox")}
+"""Twice rather than never: a crash between sending and removing the message leaves no trace of it."""
 CLOSE = CrashScenario("a closing", _ended, lambda harness: harness.close(_first(harness)))
 
 
 @pytest.mark.parametrize("comes_again", [True, False], ids=["again", "reconcile"])
 @_at_each_crash_point(CLOSE)
-def test_an_end_is_written_told_and_followed(
+def test_an_end_is_recorded_notified_and_followed(
     scenario: CrashScenario, crash_point: CrashPoint, *, comes_again: bool
 ) -> None:
     harness = _dies(scenario, crash_point)
@@ -383,11 +387,46 @@ def test_an_end_is_written_told_and_followed(
     harness.run_executions()
     assert sorted(harness.runs().values()) == ["FAILED", "SUCCEEDED"]
     assert harness.runs()[first] == "FAILED"
-    assert set(harness.reported) == {first}
-    assert len(harness.reported) == (2 if (crash_point.moment, crash_point.call) in UNNOTED else 1)
+    (recovery,) = set(harness.reported) - {first}  # the run that follows succeeds
+    assert harness.runs()[recovery] == "SUCCEEDED"
+    assert harness.reported.count(first) == (2 if (crash_point.moment, crash_point.call) in UNNOTED else 1)
     assert harness.started(JOB) == 2
     harness.reconcile()
     assert harness.left_over() == []
+
+
+# ---------------------------------------------------------------- events
+
+
+def _whole(harness: WorkflowHarness) -> None:
+    """One run from its webhook to its end."""
+    harness.deliver("d-1")
+    harness.run_executions()
+
+
+WHOLE = CrashScenario("a whole run", _harness, _whole)
+
+
+@_at_each_crash_point(WHOLE)
+def test_every_event_of_a_run_is_sent(scenario: CrashScenario, crash_point: CrashPoint) -> None:
+    harness = scenario.make()
+    harness.listen(CallRecorder(crash_point))
+    with contextlib.suppress(Crashed):
+        harness.deliver("d-1")
+    harness.run_executions()
+    harness.deliver("d-1")
+    harness.reconcile()
+    harness.run_executions()
+    harness.reconcile()
+    (run_id,) = harness.runs()
+    names = [f"{run_id}/{name}" for name in EVENTS_OF_A_RUN]
+    sent = harness.service.events.ids
+    assert set(sent) == set(names)
+    assert len(sent) <= len(names) + 2  # one PutEvents is repeated at most
+    assert harness.left_over() == []
+
+
+EVENTS_OF_A_RUN = ("started", "job-0/started", "job-0/ended", "load-0/started", "load-0/ended", "ended")
 
 
 # ---------------------------------------------------------------- cancelling and reconciling
@@ -407,7 +446,7 @@ CANCEL = CrashScenario("a cancel", _cancelled, lambda harness: harness.cancel(_f
 
 
 @_at_each_crash_point(CANCEL)
-def test_a_cancel_that_is_asked_again_stops_the_run_and_drops_what_waits(
+def test_a_repeated_cancel_stops_the_run_and_drops_the_pending_run(
     scenario: CrashScenario, crash_point: CrashPoint
 ) -> None:
     harness = _dies(scenario, crash_point)
@@ -417,7 +456,7 @@ def test_a_cancel_that_is_asked_again_stops_the_run_and_drops_what_waits(
     harness.close(first)
     harness.run_executions()
     assert harness.runs() == {first: "ABORTED"}
-    assert harness.reported == [first]
+    assert harness.reported == []
     harness.reconcile()
     assert harness.left_over() == []
 

@@ -108,9 +108,7 @@ def trigger() -> TimedTrigger:
 
 
 @pytest.mark.parametrize("age", [0.0, 0.05, 0.4, 0.9], ids=["at once", "warm", "cold", "very cold"])
-def test_the_time_outs_are_what_is_left_less_what_starting_the_execution_needs(
-    trigger: TimedTrigger, age: float
-) -> None:
+def test_the_timeouts_leave_enough_time_to_start_the_execution(trigger: TimedTrigger, age: float) -> None:
     arrived = trigger.harness.service.clock.now - age
     reported = trigger.answer(age)
     assert reported["statusCode"] == 202
@@ -121,7 +119,7 @@ def test_the_time_outs_are_what_is_left_less_what_starting_the_execution_needs(
 
 
 @pytest.mark.parametrize("age", [1.2, 2.0, 2.6, 60.0])
-def test_with_too_little_left_celonis_is_not_asked_and_the_trigger_accepted_all_the_same(
+def test_with_too_little_time_left_the_trigger_is_accepted_without_a_request_to_celonis(
     trigger: TimedTrigger, age: float
 ) -> None:
     assert RESERVED - age < MIN_CELONIS_SECONDS

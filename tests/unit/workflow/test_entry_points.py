@@ -139,7 +139,7 @@ def test_the_occurrence_of_one_pipeline_swallows_no_other() -> None:
 
 
 @pytest.mark.parametrize("paused", [True, False], ids=["paused", "running"])
-def test_an_occurrence_of_a_schedule_counts_once_whatever_its_executions_are_called(*, paused: bool) -> None:
+def test_an_occurrence_of_a_schedule_counts_once_under_any_execution_name(*, paused: bool) -> None:
     harness = _harness(paused=paused)
     if not paused:
         _webhook(harness, "first")

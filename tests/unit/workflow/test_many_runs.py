@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from celonis_refresh.notifications.outbox import Message, MessageKind
 from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.runs.leases import lease_item
 from celonis_refresh.runs.records import RunStatus, new_record
-from celonis_refresh.runs.table import NOT_NOTIFIED, WAITING, job_lease, notice_key, slot_key, to_item
+from celonis_refresh.runs.table import WAITING, from_item, job_lease, slot_key, to_item
 from celonis_refresh.timing import iso
 from celonis_refresh.workflow.executions import ExecutionDescription
 from celonis_refresh.workflow.listing import MAX_REQUESTS, OLDEST
@@ -30,8 +31,8 @@ from tests.unit.workflow.commands_harness import CommandsHarness
 
 MANY = 10_000
 HOUR = 3600.0
-KINDS = 5
-"""Kinds of work in a round: open runs of both statuses, slots, leases, notices."""
+KINDS = 6
+"""Kinds of work in a round: open runs of both statuses, slots, leases, messages, reports of configuration."""
 
 
 @dataclass
@@ -92,7 +93,10 @@ def test_rounds_visit_all_open_runs_oldest_first_with_a_bounded_number_of_reques
         assert requests["Query"] <= MAX_TASKS // OLDEST + KINDS
         assert requests["GetItem"] <= MAX_TASKS + 1
         assert requests["UpdateItem"] == 1
-        assert requests.total() == sum(requests[name] for name in ("Query", "GetItem", "UpdateItem"))
+        assert requests["TransactGetItems"] == 1  # the state of the only page of pipelines
+        assert requests.total() == sum(
+            requests[name] for name in ("Query", "GetItem", "UpdateItem", "TransactGetItems")
+        )
         rounds += 1
     assert rounds == MANY // MAX_TASKS + 1
     assert [name for name, _ in harness.described] == wanted
@@ -108,6 +112,23 @@ def test_the_tasks_of_a_round_keep_within_the_rate_of_step_functions() -> None:
     waits = [later - earlier for earlier, later in pairwise(times)]
     assert min(waits[UNPACED_TASKS:]) >= TASK_SECONDS - 0.001
     assert sum(waits) <= MAX_TASKS * TASK_SECONDS
+
+
+def test_a_clock_that_is_set_back_does_not_delay_a_round() -> None:
+    harness = ManyRuns()
+    names = harness.add_runs(UNPACED_TASKS + 10)
+    find = harness.executions.find
+
+    def set_back(run_id: str) -> ExecutionDescription | None:
+        found = find(run_id)
+        if run_id == names[-2]:
+            harness.service.clock.now -= HOUR
+        return found
+
+    harness.executions.find = set_back  # type: ignore[method-assign]
+    harness.round()
+    (_, before), (_, after) = harness.described[-2:]
+    assert after - (before - HOUR) == pytest.approx(TASK_SECONDS)
 
 
 def test_a_round_that_runs_out_of_time_is_continued_by_the_next() -> None:
@@ -132,13 +153,13 @@ def test_no_kind_of_work_starves_another() -> None:
         slot = {"pk": slot_key(f"paused-{number}"), "pending": pending, "rev": 1}
         harness.put({**slot, "status": WAITING, "position": position})
         harness.put(lease_item(job_lease(f"j-{number}"), f"gone-{number}", harness.at(number)))
-        expired = f"expired-{number}"
-        notice = {"pk": notice_key(expired), "run_id": expired, "status": NOT_NOTIFIED}
-        harness.put({**notice, "position": f"{harness.at(number)} {expired}"})
+        message_id, made_at = f"gone-{number}/ended/topic", harness.at(number)
+        message = Message(message_id, MessageKind.NOTIFICATION, "topic", {"what": "failed"}, made_at)
+        harness.put(from_item(harness.closer.outbox.put(message)["Put"]["Item"]))
     found = [harness.round() for _ in range(4)]
     assert sum(len(each.slots) for each in found) == count
     assert sum(len(each.leases) for each in found) == count
-    assert sum(len(each.given_up) for each in found) == count
+    assert sum(len(each.notified) for each in found) == count
     assert set(wanted) <= {name for name, _ in harness.described}
     assert not any(each.failed for each in found)
 
@@ -219,9 +240,9 @@ def test_a_pipeline_is_shown_with_a_bounded_number_of_requests() -> None:
     harness = ManyRuns()
     harness.definitions["many"] = harness.definition
     names = harness.add_runs(MANY, "FAILED")
-    requests = harness.counted(lambda: harness.run_commands.show_pipeline("many"))
+    requests = harness.counted(lambda: harness.run_commands.show_pipeline("many", harness.service.deadline()))
     assert requests["Query"] <= 2 * MAX_REQUESTS
     succeeded = {"status": "SUCCEEDED", "ended_at": harness.at(0)}
     harness.put({**harness.service.dynamodb.document(f"run#{names[1000]}"), **succeeded})
-    shown = harness.run_commands.show_pipeline("many")
+    shown = harness.run_commands.show_pipeline("many", harness.service.deadline())
     assert shown["last_success"]["run_id"] == names[1000]

@@ -119,7 +119,7 @@ def test_asked_twice_it_gives_the_same_answer(document: Mapping[str, Any]) -> No
     assert harness.service.records.get(RUN).item["started_at"] == started
 
 
-def test_an_execution_that_finds_a_run_under_way_joins_what_follows() -> None:
+def test_an_execution_that_finds_a_run_running_joins_the_pending_run() -> None:
     harness = WebhookHarness()
     harness.definitions["otc"] = job_definition(loads=[{"data_model": MODEL}])
     opens(harness, {"pipeline": "otc"}, "first")
@@ -314,7 +314,7 @@ def _end_and_pass_on(harness: WebhookHarness, run_id: str) -> None:
     )
 
 
-def test_a_definition_that_changes_while_a_run_is_under_way_changes_nothing_in_it() -> None:
+def test_a_definition_that_changes_while_a_run_is_running_changes_nothing_in_it() -> None:
     harness = WebhookHarness()
     opens(harness, {"pipeline": "otc"})
     harness.definitions["otc"] = job_definition(jobs=[JOB_B])
@@ -392,7 +392,7 @@ def test_options_that_a_changed_definition_has_no_use_for_are_named_in_the_recor
     ]
 
 
-def test_what_celonis_says_to_the_question_for_tables_ends_the_run() -> None:
+def test_an_error_while_reading_tables_ends_the_run() -> None:
     harness = WebhookHarness()
     harness.definitions["otc"] = job_definition(loads=PARTIAL)
     harness.service.celonis.faults["tables"] = [denied()]
@@ -411,22 +411,22 @@ def names_tables(**fields: object) -> WebhookHarness:
     return harness
 
 
-@pytest.mark.parametrize("trouble", [unavailable(), throttled(900.0)], ids=lambda trouble: trouble.name)
-def test_while_celonis_cannot_be_asked_for_tables_the_run_waits_and_its_record_says_why(
-    trouble: CelonisError,
+@pytest.mark.parametrize("error", [unavailable(), throttled(900.0)], ids=lambda error: error.name)
+def test_while_tables_cannot_be_read_the_run_waits_and_records_the_reason(
+    error: CelonisError,
 ) -> None:
     harness = names_tables()
-    harness.service.celonis.faults["tables"] = [trouble]
+    harness.service.celonis.faults["tables"] = [error]
     answer = opens(harness, {"pipeline": "otc"})
     assert (answer["status"], answer["run_id"], answer["jobs"], answer["loads"]) == ("waiting", RUN, [], [])
-    assert answer["wait"] >= getattr(trouble, "retry_after", 1)
+    assert answer["wait"] >= getattr(error, "retry_after", 1)
     run = harness.service.records.get(RUN)
     assert (run.status, run.loads) == (RunStatus.RUNNING, None)
-    assert run.steps["job-0"]["trouble"] == trouble.message
+    assert run.steps["job-0"]["last_error"] == error.message
     harness.service.clock.sleep(answer["wait"])
     assert opens(harness, {"pipeline": "otc"})["status"] == "opened"
     assert harness.service.run_step("job-0") == harness.service.run_step("load-0") == "SUCCEEDED"
-    assert "trouble" not in harness.service.state("job-0")
+    assert "last_error" not in harness.service.state("job-0")
 
 
 def opens_in_time(harness: WebhookHarness, document: object, name: str = RUN) -> tuple[Opened, float]:
@@ -473,17 +473,17 @@ def test_the_wait_for_tables_counts_for_the_timeout_of_the_first_step() -> None:
     assert harness.service.state("job-0")["began"] == began + 0.05
 
 
-def test_tables_are_asked_for_again_only_when_they_were_kept_long_enough() -> None:
+def test_tables_are_read_again_only_after_their_cache_expired() -> None:
     harness = WebhookHarness()
     harness.service.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
     harness.definitions["otc"] = job_definition(loads=PARTIAL)
     opens(harness, {"pipeline": "otc"})
     tables = ModelTables(lambda _: harness.service.celonis.client, harness.service.clock, 300.0)
     run = harness.service.records.get(RUN)
-    for wait in (0.0, 299.0, 2.0):
+    for wait in (0.0, 299.0, 2.0, -86_400.0):  # the last if the clock is set back
         harness.service.clock.sleep(wait)
         tables.resolved(run, harness.service.deadline())
-    assert harness.service.celonis.names() == ["tables"] * 3
+    assert harness.service.celonis.names() == ["tables"] * 4
 
 
 class MalformedInput(NamedTuple):
@@ -528,7 +528,7 @@ def test_a_pipeline_that_is_not_defined_is_named() -> None:
         opens(WebhookHarness(), {"pipeline": "nowhere"})
 
 
-def test_a_run_that_nobody_knows_is_not_opened() -> None:
+def test_a_run_without_a_record_is_not_opened() -> None:
     with pytest.raises(RunNotFound):
         opens(WebhookHarness(), {"run_id": RUN})
 

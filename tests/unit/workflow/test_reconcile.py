@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import asdict, replace
 
+from celonis_refresh.notifications.outbox import RETRY_SECONDS
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.runs.claims import Acceptance, Claim
@@ -33,10 +34,11 @@ from tests.fakes.clock import START
 from tests.fakes.dynamodb import client_error
 from tests.fakes.leases import take
 from tests.fakes.service import JOB, MODEL, RUN, Crashed, job_definition, load_definition
-from tests.fakes.wiring import RETENTION_DAYS
+from tests.fakes.wiring import make_outbox
 from tests.template import documents
 from tests.unit.steps.outgoing import JOB_LEASE, MODEL_LEASE, holder, logged
 from tests.unit.workflow.commands_harness import ROUND_SECONDS, CommandsHarness
+from tests.unit.workflow.test_deadlines import CONTEXT, load
 
 LONG = 120.0
 """Seconds after which no function can still be working."""
@@ -75,7 +77,7 @@ def waiting() -> tuple[CommandsHarness, str]:
     return harness, run_id
 
 
-def test_patience_is_twice_the_time_out_of_the_trigger() -> None:
+def test_the_minimum_age_is_twice_the_timeout_of_the_trigger() -> None:
     assert documents.functions()["Trigger"]["Timeout"] * 2 == MIN_AGE_SECONDS
     assert documents.functions()["Trigger"]["Timeout"] == TRIGGER_SECONDS
 
@@ -95,7 +97,7 @@ def test_a_run_that_was_never_handed_over_is_started_once_it_is_old_enough() -> 
     assert harness.round().started == []
 
 
-def test_a_run_whose_execution_is_under_way_is_left_alone() -> None:
+def test_a_run_whose_execution_is_running_is_left_alone() -> None:
     harness = old(CommandsHarness())
     before = list(harness.service.dynamodb.documents(""))
     findings = harness.round()
@@ -103,7 +105,7 @@ def test_a_run_whose_execution_is_under_way_is_left_alone() -> None:
     assert list(harness.service.dynamodb.documents("")) == before
 
 
-def test_an_end_that_nobody_noticed_is_written_told_and_followed() -> None:
+def test_a_missed_end_is_recorded_notified_and_followed() -> None:
     harness = old(ended_unnoticed())
     findings = harness.round()
     assert findings.closed == [RUN]
@@ -116,7 +118,7 @@ def test_an_end_that_nobody_noticed_is_written_told_and_followed() -> None:
     assert (again.closed, again.notified, len(harness.notices)) == ([], [], 1)
 
 
-def test_a_run_whose_execution_is_gone_is_closed_and_told() -> None:
+def test_a_run_whose_execution_is_gone_is_closed_and_reported() -> None:
     harness = CommandsHarness()
     harness.executions.known.clear()
     harness.service.clock.sleep(GONE_SECONDS)
@@ -143,19 +145,19 @@ def test_an_execution_that_began_just_now_may_not_be_described_yet() -> None:
     assert service.records.get(RUN).status is RunStatus.RUNNING
 
 
-def test_an_end_that_nobody_was_told_of_is_told() -> None:
+def test_an_end_without_a_notification_is_reported() -> None:
     """The function that closed the run died before the notification, and its event does not come again."""
     harness = ended_unnoticed()
 
     def dies(subject: str, text: str, facts: dict[str, Any]) -> None:
         raise Crashed
 
-    closer = replace(harness.closer, publish=dies)
+    closer = replace(harness.closer, outbox=make_outbox(harness.service, dies))
     with pytest.raises(Crashed):
         closer.close(f"arn:{RUN}", harness.service.deadline())
     assert harness.round().notified == []
     old(harness)
-    assert harness.round().notified == [RUN]
+    assert sorted(harness.round().notified) == [f"{RUN}/ended/topic", f"{RUN}/events"]
     assert len(harness.notices) == 1
     assert harness.round().notified == []
 
@@ -270,7 +272,7 @@ def test_a_task_that_is_at_work_still_when_its_lease_is_freed_sends_nothing(defi
     assert holder(service) == "other-1"
 
 
-def test_a_lease_whose_run_is_over_is_freed_once_nothing_of_it_is_under_way() -> None:
+def test_a_lease_of_an_ended_run_is_freed_once_its_execution_has_ended() -> None:
     harness = CommandsHarness(definition=load_definition())
     harness.service.celonis.models[MODEL].seconds = 10_000
     harness.service.start("load-0")
@@ -285,7 +287,7 @@ def test_a_lease_whose_run_is_over_is_freed_once_nothing_of_it_is_under_way() ->
     assert holder(harness.service, MODEL_LEASE) is None
 
 
-def test_a_lease_of_a_run_that_nobody_knows_any_more_is_freed() -> None:
+def test_a_lease_of_a_run_without_a_record_is_freed() -> None:
     harness = CommandsHarness()
     assert take(harness.service.leases, RUN, JOB_LEASE, harness.service.deadline())
     del harness.service.dynamodb.items[run_key(RUN)]
@@ -308,8 +310,8 @@ def test_a_place_in_the_queue_of_a_lease_goes_with_its_run() -> None:
     assert service.table.get(JOB_LEASE) is None
 
 
-@pytest.mark.parametrize("trouble", [TableBusy("throttled"), ZeroDivisionError("unforeseen")])
-def test_one_that_cannot_be_reconciled_hides_no_other(trouble: Exception) -> None:
+@pytest.mark.parametrize("error", [TableBusy("throttled"), ZeroDivisionError("unforeseen")])
+def test_one_that_cannot_be_reconciled_hides_no_other(error: Exception) -> None:
     harness, run_id = never_handed_over()
     harness.definitions["p2p"] = job_definition(jobs=[{"job": "job-b"}])
     other = harness.start("p2p")["runs"][0]["run_id"]
@@ -320,7 +322,7 @@ def test_one_that_cannot_be_reconciled_hides_no_other(trouble: Exception) -> Non
     def fails(name: str, when: str) -> None:
         met.append(name)
         if len(met) == 1:
-            raise trouble
+            raise error
 
     harness.executions.hook = fails
     findings = harness.round()
@@ -358,63 +360,77 @@ def test_a_round_with_too_little_time_to_close_a_run_still_starts_others() -> No
 
 
 def undelivered(*pipelines: str) -> tuple[CommandsHarness, RunCloser]:
-    """A run of each pipeline that failed, and a closing that cannot publish, which it notices after 30 s."""
+    """A run of each pipeline that failed, and a closing whose notifications fail after 30 s."""
     harness = CommandsHarness()
 
     def fails(subject: str, text: str, facts: dict[str, Any]) -> None:
         harness.service.clock.sleep(30.0)
         raise ConnectionError("no topic")
 
-    closer = replace(harness.closer, publish=fails)
+    closer = replace(harness.closer, outbox=make_outbox(harness.service, fails))
     for pipeline in pipelines:
         harness.definitions[pipeline] = job_definition(jobs=[{"job": f"job-{pipeline}"}])
         run_id = harness.start(pipeline)["runs"][0]["run_id"]
         harness.executions.end(run_id, "FAILED", "JobFailed", "It failed.")
-        with pytest.raises(ConnectionError):
-            closer.close(f"arn:{run_id}", harness.service.deadline(300.0))
+        closer.close(f"arn:{run_id}", harness.service.deadline(300.0))
     return old(harness), closer
 
 
 def round_with(harness: CommandsHarness, closer: RunCloser) -> ReconcileFindings:
     """A round of reconcile with this closing."""
-    return replace(harness.reconciler, closer=closer).reconcile(harness.service.deadline(ROUND_SECONDS))
+    reconciler = replace(harness.reconciler, closer=closer, outbox=closer.outbox)
+    return reconciler.reconcile(harness.service.deadline(ROUND_SECONDS))
 
 
 MANY = [f"p-{number}" for number in range(20)]
 
 
-def notices_left(harness: CommandsHarness) -> list[str]:
-    return [item["run_id"] for item in harness.service.dynamodb.documents("notice#")]
+def unsent(harness: CommandsHarness) -> list[str]:
+    return [item["message_id"] for item in harness.service.dynamodb.documents("outbox#")]
 
 
 def test_a_notification_that_cannot_be_sent_is_tried_again_in_each_round() -> None:
     harness, closer = undelivered("p2p")
-    (run_id,) = notices_left(harness)
+    (message_id,) = unsent(harness)
     for _ in range(3):
         findings = round_with(harness, closer)
-        assert (findings.failed, findings.notified, findings.given_up) == ([run_id], [], [])
-    assert harness.round().notified == [run_id]
-    assert [facts["run_id"] for _, _, facts in harness.notices] == [run_id]
-    assert notices_left(harness) == []
+        assert (findings.failed, findings.notified, findings.given_up) == ([message_id], [], [])
+        old(harness)
+    assert harness.round().notified == [message_id]
+    assert len(harness.notices) == 1
+    assert unsent(harness) == []
 
 
-def test_a_notification_that_cannot_be_sent_until_its_record_expires_is_given_up_once(
+def test_a_notification_that_cannot_be_sent_for_a_day_is_abandoned_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    harness, _ = undelivered("p2p")
-    (run_id,) = notices_left(harness)
-    harness.service.clock.sleep(RETENTION_DAYS * 86_400 + 1)
+    harness, closer = undelivered("p2p")
+    (message_id,) = unsent(harness)
+    harness.service.clock.sleep(RETRY_SECONDS)
     with logged() as lines:
-        findings = harness.round()
-    assert (findings.given_up, findings.failed, findings.notified) == ([run_id], [], [])
-    assert (notices_left(harness), harness.notices) == ([], [])
-    assert [(line.levelname, vars(line)["run_id"]) for line in lines if line.levelname == "ERROR"] == [
-        ("ERROR", run_id)
+        findings = round_with(harness, closer)
+    assert (findings.given_up, findings.failed, findings.notified) == ([message_id], [], [])
+    assert (unsent(harness), harness.notices) == ([], [])
+    assert [(line.levelname, vars(line)["message_id"]) for line in lines if line.levelname == "ERROR"] == [
+        ("ERROR", message_id)
     ]
     counted = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert counted["NotificationsGivenUp"] == [1.0]
     assert counted["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
     assert harness.round() == ReconcileFindings()
+
+
+def test_after_a_channel_failed_its_other_messages_are_left_to_the_next_round() -> None:
+    harness, closer = undelivered(*MANY)
+    first, *_ = unsent(harness)
+    assert round_with(harness, closer).failed == [first]
+    assert sorted(old(harness).round().notified) == sorted(f"{name}/ended/topic" for name in _failed(harness))
+    assert unsent(harness) == []
+
+
+def _failed(harness: CommandsHarness) -> list[str]:
+    runs = harness.service.dynamodb.documents("run#")
+    return [item["run_id"] for item in runs if item["status"] == "FAILED"]
 
 
 def test_notifications_that_cannot_be_sent_starve_no_other_work() -> None:
@@ -427,13 +443,13 @@ def test_notifications_that_cannot_be_sent_starve_no_other_work() -> None:
     old(harness)
     findings = round_with(harness, closer)
     assert (findings.slots, findings.leases) == (["otc"], [MODEL_LEASE])
-    assert 0 < len(findings.failed) < len(MANY)
+    assert len(findings.failed) == 1
 
 
 def test_a_run_is_closed_in_a_round_in_which_no_notification_can_be_sent() -> None:
     harness, closer = undelivered(*MANY)
     harness.executions.end(RUN, "SUCCEEDED")
-    assert RUN in round_with(harness, closer).failed  # its own notification cannot be sent either
+    assert RUN in round_with(harness, closer).closed
     assert not harness.service.records.get(RUN).is_open
 
 
@@ -521,7 +537,7 @@ SCENARIOS: list[Callable[[], CommandsHarness]] = [
 
 @pytest.mark.parametrize("rival", RIVALS)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=["never handed over", "succeeded", "failed", "waiting"])
-def test_a_round_may_meet_anybody_at_any_of_its_calls(
+def test_a_round_tolerates_any_concurrent_action_before_each_of_its_calls(
     scenario: Callable[[], CommandsHarness], rival: Callable[[CommandsHarness], Any]
 ) -> None:
     """The whole rival action runs right before each of the round's requests in turn."""
@@ -571,4 +587,137 @@ def _check(harness: CommandsHarness) -> None:
         assert lease["run_id"] in opened
     reported = [facts["run_id"] for _, _, facts in harness.notices]
     assert {run_id for run_id in runs if runs[run_id]["status"] == "FAILED"} == set(reported)
-    assert list(harness.service.dynamodb.documents("notice#")) == []
+    assert list(harness.service.dynamodb.documents("outbox#")) == []
+
+
+# ---------------------------------------------------------------- tasks that kill the function
+
+PAUSES = (60.0, 120.0)
+"""Seconds after which Lambda repeats an asynchronous invocation that failed."""
+
+
+def scheduled_round(harness: CommandsHarness) -> list[ReconcileFindings]:
+    """A round as its schedule invokes it: repeated twice where it dies. Return what did not die."""
+    for number, pause in enumerate((*PAUSES, 0.0)):
+        try:
+            return [
+                harness.reconciler.reconcile(harness.service.deadline(ROUND_SECONDS), repeated=number > 0)
+            ]
+        except Crashed:
+            harness.service.clock.sleep(pause)
+    return []
+
+
+def deadly(harness: CommandsHarness, *run_ids: str) -> None:
+    """Whatever describes the execution of one of these runs uses up the memory of the function."""
+    find = harness.executions.find
+
+    def dies(run_id: str) -> Any:
+        if run_id in run_ids:
+            raise Crashed
+        return find(run_id)
+
+    harness.executions.find = dies  # type: ignore[method-assign]
+
+
+def unstarted(number: int) -> tuple[CommandsHarness, list[str]]:
+    """Runs of as many pipelines whose executions were never started."""
+    harness = CommandsHarness()
+    run_ids = []
+    for index in range(number):
+        name = f"p-{index}"
+        harness.definitions[name] = job_definition(jobs=[{"job": f"job-{index}"}])
+        run_ids.append(str(harness.start(name)["runs"][0]["run_id"]))
+        harness.executions.known.pop(run_ids[-1])
+        harness.service.clock.sleep(1.0)
+    harness.executions.start_requests.clear()
+    return old(harness), run_ids
+
+
+@pytest.mark.parametrize("dead", [(0,), (1,), (3,), (0, 1), (0, 2, 3)])
+def test_a_task_that_kills_the_function_each_time_blocks_nothing_else(dead: tuple[int, ...]) -> None:
+    harness, run_ids = unstarted(4)
+    killers = [run_ids[index] for index in dead]
+    deadly(harness, *killers)
+    harness.service.dynamodb.items[MODEL_LEASE] = to_item(lease_item(MODEL_LEASE, "gone", iso(START)))
+    rounds: list[ReconcileFindings] = []
+    with logged() as lines:
+        for _ in range(3 * len(dead)):
+            rounds += scheduled_round(harness)
+            harness.service.clock.sleep(300.0)
+    others = set(run_ids) - set(killers)
+    assert {run_id for run_id in others if harness.executions.known.get(run_id)} == others
+    assert holder(harness.service, MODEL_LEASE) is None
+    reported = {vars(line)["item"] for line in lines if line.levelname == "ERROR"}
+    assert reported == set(killers)
+    found = {name for each in rounds for name in each.failed}
+    assert found
+    assert found <= set(killers)
+
+
+def test_a_task_that_does_not_kill_the_function_any_more_is_done() -> None:
+    harness, (killer, other) = unstarted(2)
+    deadly(harness, killer)
+    assert scheduled_round(harness)[0].started == [other]
+    del harness.executions.find
+    harness.service.clock.sleep(300.0)
+    (findings,) = scheduled_round(harness)
+    assert (findings.started, findings.failed) == ([killer], [])
+
+
+@pytest.mark.parametrize("killer", ["p-00", "p-15", "p-24"])
+def test_a_pipeline_whose_evaluation_kills_the_function_blocks_no_other(killer: str) -> None:
+    harness = CommandsHarness()
+    harness.definitions = {f"p-{number:02}": job_definition(fresh_within=3600) for number in range(25)}
+
+    def before(operation: str, request: dict[str, Any]) -> None:
+        if f"pipeline#{killer}" in str(request) and operation == "UpdateItem":
+            raise Crashed
+
+    harness.service.dynamodb.before = before
+    for _ in range(12):
+        scheduled_round(harness)
+        harness.service.clock.sleep(300.0)
+    found = {str(item["pk"]) for item in harness.service.dynamodb.documents("pipeline#")}
+    assert {f"pipeline#{name}" for name in harness.definitions} - found == {f"pipeline#{killer}"}
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_an_ordinary_round_writes_no_positions(*, repeated: bool) -> None:
+    harness, run_ids = unstarted(2)
+    writes: list[str] = []
+    harness.service.dynamodb.before = lambda operation, request: writes.append(
+        operation if "reconcile#positions" in str(request) else ""
+    )
+    harness.reconciler.reconcile(harness.service.deadline(ROUND_SECONDS), repeated=repeated)
+    assert harness.executions.start_requests == run_ids
+    tasks = len(run_ids) + 4  # the open run, two leases and a page of definitions
+    assert writes.count("UpdateItem") == (tasks + 1 if repeated else 0), "each task, and the end"
+    assert harness.round().failed == []
+
+
+@pytest.mark.parametrize(("age", "repeated"), [(None, False), (0.5, False), (30.0, False), (60.0, True)])
+def test_an_event_that_is_older_than_a_first_invocation_is_repeated(
+    age: float | None, monkeypatch: pytest.MonkeyPatch, *, repeated: bool
+) -> None:
+    event = documents.functions()["Reconcile"]["Events"]["Round"]["Properties"]["Input"]
+    document = json.loads(event.replace("<aws.scheduler.scheduled-time>", "2026-01-01T00:00:00Z"))
+    assert set(document) == {"time"}
+    function, seen = load("reconcile"), []
+
+    class Rounds:
+        def reconcile(self, _: Any, *, repeated: bool) -> ReconcileFindings:
+            seen.append(repeated)
+            return ReconcileFindings()
+
+    monkeypatch.setattr(function, "_reconciler", Rounds)
+    monkeypatch.setattr(function.time, "time", lambda: START + (age or 0.0))
+    function.handler({} if age is None else document, CONTEXT)
+    assert seen == [repeated]
+
+
+def test_a_round_that_took_all_of_its_time_is_repeated() -> None:
+    function = documents.functions()["Reconcile"]
+    settings = function["EventInvokeConfig"]
+    assert settings["MaximumRetryAttempts"] == len(PAUSES)
+    assert settings["MaximumEventAgeInSeconds"] > function["Timeout"] + PAUSES[0]

@@ -119,7 +119,7 @@ def test_the_greatest_pipeline_with_200_tables_of_long_names_runs_and_is_closed(
     assert all(holder(service, job_lease(job)) is None for job in JOBS)
 
 
-def test_a_run_that_fits_when_it_opens_can_be_closed_whatever_its_steps_store() -> None:
+def test_a_run_that_fits_when_it_opens_can_be_closed_with_the_largest_steps() -> None:
     """The base takes all the room there is, and every step all that it may."""
     harness = WebhookHarness()
     service = harness.service

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 
 import pytest
+from msgspec.structs import replace
 
+from celonis_refresh.pipelines.options import Reason, RunOptions
+from celonis_refresh.runs.table import run_key
+from celonis_refresh.steps.target import FAIL_HINT
 from celonis_refresh.workflow.listing import SHOWN, shown
 from tests.fakes.service import JOB, MODEL, RUN, ServiceHarness, job_definition
 from tests.unit.steps.outgoing import cancels
 from tests.unit.workflow.close_harness import CloseHarness
+from tests.unit.workflow.commands_harness import CommandsHarness
 
-COMMAND = f'signed -X POST "$(output ApiUrl)/runs/{RUN}/retry"'
+COMMAND = f"refresh --stack shop --region eu-central-1 retry {RUN}"
 FOREVER = 1e9
 
 
@@ -112,7 +117,7 @@ def test_a_job_that_runs_on_stays_as_it_was_recorded() -> None:
     assert state(harness.service) == before
 
 
-OF_THE_TABLE = {"pk", "position", "expires", "closing", "steps", "definition"}
+OF_THE_TABLE = {"pk", "position", "expires", "closing", "steps", "definition", "messages"}
 
 
 @pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"])
@@ -135,8 +140,9 @@ def test_a_failure_after_finished_work_advises_to_retry_the_run_with_the_command
     advice = f"To retry, send POST /runs/{RUN}/retry: it skips job-a, which succeeded."
     assert advice in harness.outcome()
     ((_, text, _),) = harness.notices
-    assert advice in text
-    assert text.endswith(COMMAND)
+    assert "Fix the cause, then retry the run; it skips job-a, which succeeded." in text
+    assert text.count("which succeeded") == 1
+    assert COMMAND in text
 
 
 def test_a_failure_whose_job_still_runs_gives_the_command_for_the_retry_that_waits_for_it() -> None:
@@ -144,16 +150,17 @@ def test_a_failure_whose_job_still_runs_gives_the_command_for_the_retry_that_wai
     harness.end("FAILED", "States.Timeout", "Something of AWS.")
     assert "A retry waits for it." in harness.outcome()
     ((_, text, _),) = harness.notices
-    assert text.endswith(COMMAND)
+    assert COMMAND in text
 
 
-def test_a_failure_before_anything_was_done_gives_no_command() -> None:
+def test_a_failure_before_anything_was_done_gives_the_command_and_no_advice() -> None:
     harness = CloseHarness()
     harness.service.celonis.jobs[JOB].outcome = "FAIL"
     assert harness.service.run_step("job-0") == "JobFailed"
     harness.end("FAILED", "JobFailed")
     ((_, text, _),) = harness.notices
-    assert "/retry" not in harness.outcome() + text
+    assert "/retry" not in harness.outcome()
+    assert COMMAND in text
 
 
 def test_a_run_of_an_inline_definition_gives_no_command() -> None:
@@ -166,3 +173,153 @@ def test_a_run_of_an_inline_definition_gives_no_command() -> None:
     harness.end("FAILED", "LoadFailed")
     ((_, text, _),) = harness.notices
     assert "/retry" not in harness.outcome() + text
+
+
+def test_a_failed_load_is_named_as_the_definition_names_its_data_model() -> None:
+    loads = [{"data_model": MODEL, "name": "Sales order items"}]
+    harness = CloseHarness(job_definition(loads=loads))
+    harness.service.celonis.models[MODEL].outcome = "ERROR"
+    assert harness.service.run_step("job-0") == "SUCCEEDED"
+    assert harness.service.run_step("load-0") == "LoadFailed"
+    harness.end("FAILED", "LoadFailed")
+    ((_, text, _),) = harness.notices
+    assert f'The load of data model "Sales order items" ({MODEL}) failed' in harness.outcome()
+    assert f'Step: load of data model "Sales order items" ({MODEL})' in text
+
+
+def test_a_failed_job_is_named_as_the_definition_names_it() -> None:
+    harness = CloseHarness(job_definition(jobs=[{"job": JOB, "name": "Extract SAP"}]))
+    harness.service.celonis.jobs[JOB].outcome = "FAIL"
+    assert harness.service.run_step("job-0") == "JobFailed"
+    harness.end("FAILED", "JobFailed")
+    ((_, text, _),) = harness.notices
+    assert f'Data job "Extract SAP" ({JOB}) failed' in harness.outcome()
+    assert f'Step: data job "Extract SAP" ({JOB})' in text
+
+
+def failed_load_harness(name: str = "") -> CloseHarness:
+    """A run whose load fails; Celonis knows the model by this name."""
+    harness = half_done()
+    harness.service.celonis_names["load-0"] = name
+    harness.end("FAILED", "LoadFailed")
+    return harness
+
+
+def test_a_failed_load_is_named_as_celonis_names_its_data_model() -> None:
+    ((_, text, facts),) = failed_load_harness("Order to Cash").notices
+    assert facts["step"] == f'load of data model "Order to Cash" ({MODEL})'
+    assert f'The load of data model "Order to Cash" ({MODEL}) failed' in text
+    assert text.count("Order to Cash") == 2
+
+
+def test_a_failed_load_whose_name_cannot_be_read_has_its_id() -> None:
+    ((_, text, facts),) = failed_load_harness().notices
+    assert facts["step"] == f"load of data model {MODEL}"
+    assert f"The load of data model {MODEL} failed" in text
+
+
+def test_a_table_that_does_not_exist_names_the_step_of_its_data_model() -> None:
+    harness = CloseHarness(
+        job_definition(loads=[{"data_model": MODEL, "kind": "partial", "tables": ["NO_SUCH"]}])
+    )
+    harness.service.celonis_names["load-0"] = "Order to Cash"
+    harness.end("FAILED", "UnknownTable", f"No table NO_SUCH in data model {MODEL}.")
+    ((_, text, facts),) = harness.notices
+    assert facts["step"] == f'load of data model "Order to Cash" ({MODEL})'
+    assert f'No table NO_SUCH in data model "Order to Cash" ({MODEL}).' in text
+    assert "Data model in Celonis: https://" in text
+
+
+@pytest.mark.parametrize(("tables", "can_retry"), [(("NO_SUCH",), False), ((), True)])
+def test_a_retry_is_not_advised_if_it_requests_the_unknown_table_again(
+    tables: tuple[str, ...], can_retry: bool
+) -> None:
+    load = {"data_model": MODEL, "kind": "partial", "tables": ["VBAK"]}
+    harness = CloseHarness(job_definition(loads=[load]))
+    table, key = harness.service.table, run_key(RUN)
+    options = RunOptions(tables=frozenset(tables)).to_json()
+    table.update(
+        table.change(key, "SET #options = :o", "attribute_exists(#pk)", {"o": options}),
+        harness.service.deadline(),
+    )
+    harness.end("FAILED", "UnknownTable", f"No table NO_SUCH in data model {MODEL}.")
+    ((_, text, facts),) = harness.notices
+    assert facts["can_retry"] is can_retry
+    assert ("retry the run" in text) is can_retry
+    assert ("Start a new run with tables that exist" in text) is not can_retry
+
+
+def test_a_warning_names_its_data_model() -> None:
+    harness = CloseHarness(job_definition(loads=[{"data_model": MODEL}]))
+    harness.service.celonis.models[MODEL].outcome = "WARNING"
+    assert harness.service.run_step("job-0") == harness.service.run_step("load-0") == "SUCCEEDED"
+    harness.service.celonis_names["load-0"] = "Order to Cash"
+    harness.end("SUCCEEDED")
+    ((_, text, _),) = harness.notices
+    assert f'The load of data model "Order to Cash" ({MODEL}) ended with a warning' in text
+
+
+def test_a_recovery_names_the_data_model_that_celonis_names() -> None:
+    harness = CommandsHarness(job_definition(loads=[{"data_model": MODEL}]))
+    harness.fail(RUN)
+    run_id = str(harness.start()["runs"][0]["run_id"])
+    service = harness.service
+    service.celonis_names |= {"job-0": "ERP extraction", "load-0": "Order to Cash"}
+    assert service.run_step("job-0", run_id) == service.run_step("load-0", run_id) == "SUCCEEDED"
+    harness.executions.start(run_id)
+    harness.end("SUCCEEDED", run_id=run_id)
+    _, text, facts = harness.notices[-1]
+    done = 'Executed data job "ERP extraction" (FULL) and loaded data model "Order to Cash" (all tables).'
+    assert (facts["what"], facts["outcome"]) == ("recovered", done)
+    assert f"Run {run_id} of pipeline otc succeeded: the pipeline has recovered." in text
+
+
+def test_the_reason_of_celonis_has_names_in_the_record_and_its_advice_once_in_the_notification() -> None:
+    harness = CloseHarness(job_definition(jobs=[{"job": JOB, "name": "Extract orders"}]))
+    cause = f"Data job {JOB} failed in Celonis: no space left. {FAIL_HINT}"
+    harness.end("FAILED", "JobFailed", cause)
+    assert harness.outcome() == cause.replace(JOB, f'"Extract orders" ({JOB})')
+    ((_, text, _),) = harness.notices
+    assert FAIL_HINT not in text
+    assert text.count("retry") == 2  # the advice and its command
+
+
+@pytest.mark.parametrize(
+    ("reasons", "shown"),
+    [
+        (
+            [("adf", "a"), ("adf", "b"), ("dbt", "done"), ("execution", "nightly")],
+            ["execution: nightly", "adf: a", "dbt: done", "1 more"],
+        ),
+        (
+            [("adf", "done"), ("adf", "done"), ("arn:aws:iam::1:user/ann", "month end")],
+            ["arn:aws:iam::1:user/ann: month end", "2 × adf: done"],
+        ),
+    ],
+)
+def test_triggers_of_people_and_schedules_come_first_and_equal_ones_once(
+    reasons: list[tuple[str, str]], shown: list[str]
+) -> None:
+    harness = CloseHarness()
+    service, run = harness.service, harness.service.records.get(RUN)
+    made = tuple(Reason(f"2026-01-01T00:00:0{n}.000Z", f"d-{n}", *each) for n, each in enumerate(reasons))
+    options = replace(run.options, reasons=made).to_json()
+    service.records.set_facts(run, {"options": options}, service.deadline())
+    harness.end("FAILED", "JobFailed", "It failed.")
+    ((_, _, facts),) = harness.notices
+    assert facts["triggered_by"] == shown
+
+
+def test_a_refused_execution_is_reported_with_its_start_and_the_known_part_of_its_input() -> None:
+    harness = CloseHarness()
+    harness.ended("by-hand", "FAILED", "The input is not valid.")
+    given = {"pipeline": "otc", "mod": "FULL", "token": "hidden", "tables": ["EKKO"]}
+    harness.executions.known["by-hand"] = replace(
+        harness.executions.known["by-hand"], started_at="2026-01-01T02:00:00.000Z", input=json.dumps(given)
+    )
+    assert harness.close("by-hand") is None
+    ((_, text, _),) = harness.notices
+    assert "Execution by-hand failed before it became a run." in text
+    assert "Started: 2026-01-01 02:00 UTC" in text
+    assert 'Input: {"pipeline": "otc", "mod": "…", "token": "…", "tables": ["EKKO"]}' in text
+    assert "hidden" not in text

@@ -179,7 +179,7 @@ def test_tables_of_a_pipeline_without_loads_are_refused_and_nothing_is_written(
     assert harness.service.dynamodb.calls == []
 
 
-def test_an_unknown_pipeline_is_told(harness: CommandsHarness) -> None:
+def test_an_unknown_pipeline_is_reported(harness: CommandsHarness) -> None:
     with pytest.raises(UnknownPipeline):
         harness.start("none")
 
@@ -208,12 +208,12 @@ def test_a_cancel_that_makes_no_sense_is_refused(text: str) -> None:
         read_cancel(text)
 
 
-def test_a_run_is_shown_and_what_cannot_be_a_run_is_not_looked_for(harness: CommandsHarness) -> None:
-    assert harness.requests.show(RUN)["run_id"] == RUN
+def test_a_run_is_shown_and_an_impossible_id_is_not_read(harness: CommandsHarness) -> None:
+    assert harness.show(RUN)["run_id"] == RUN
     harness.service.dynamodb.calls.clear()
     for unknown, calls in (("none", 3), ("x" * 81, 3), ("x" * 3000, 3)):
         with pytest.raises(RunNotFound):
-            harness.requests.show(unknown)
+            harness.show(unknown)
         assert len(harness.service.dynamodb.calls) == calls
 
 
@@ -223,7 +223,7 @@ def test_a_table_that_does_not_answer_is_busy(harness: CommandsHarness) -> None:
 
     harness.service.dynamodb.before = fails
     with pytest.raises(TableBusy):
-        harness.requests.show(RUN)
+        harness.show(RUN)
     with pytest.raises(TableBusy):
         harness.requests.list({})
 
@@ -232,7 +232,12 @@ def test_a_table_that_does_not_answer_is_busy(harness: CommandsHarness) -> None:
     "query",
     [
         {"limit": "0"},
-        {"limit": "101"},
+        {"limit": "501"},
+        {"since": "yesterday"},
+        {"since": "2026-01-01"},
+        {"until": "2026-01-01T00:00:00"},
+        {"until": "2026-13-01T00:00:00Z"},
+        {"since": "0001-01-01T00:00:00+23:59"},
         {"limit": "many"},
         {"limit": "1,2"},
         {"status": "GREEN"},

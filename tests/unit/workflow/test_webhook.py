@@ -13,6 +13,7 @@ from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidDefinition, InvalidTrigger, UnknownPipeline
+from celonis_refresh.responses import error_answer
 from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.runs.records import RunStatus
@@ -83,7 +84,7 @@ def test_what_celonis_answered_to_the_start_goes_into_the_input_of_the_execution
     assert "answered" not in state
 
 
-def handed_over_meanwhile(harness: WebhookHarness, when: str) -> None:
+def started_by_another_request(harness: WebhookHarness, when: str) -> None:
     """A delivery sent again starts the execution while the first one starts the job."""
 
     def hook(name: str, moment: str) -> None:
@@ -98,7 +99,7 @@ def handed_over_meanwhile(harness: WebhookHarness, when: str) -> None:
 def test_an_answer_that_the_execution_did_not_get_is_recorded(when: str) -> None:
     harness = webhook_harness()
     harness.service.celonis.answers_id = True
-    handed_over_meanwhile(harness, when)
+    started_by_another_request(harness, when)
     assert harness.deliver().status == 202
     assert harness.executions.answers == {}
     state = harness.service.state("job-0", RUN_ID)
@@ -110,7 +111,7 @@ def test_an_answer_that_the_execution_did_not_get_is_recorded(when: str) -> None
 def test_a_refusal_counts_although_the_execution_has_begun(fault: Lost) -> None:
     harness = webhook_harness()
     harness.service.celonis.faults["execute_job"] = [fault]
-    handed_over_meanwhile(harness, "before")
+    started_by_another_request(harness, "before")
     assert harness.deliver().status == 202
     state = harness.service.state("job-0", RUN_ID)
     assert (state["refused"], state["posts"]) == (True, 0)
@@ -177,10 +178,11 @@ def test_a_delivery_sent_again_gets_the_run_that_it_led_to() -> None:
     harness = webhook_harness()
     harness.deliver()
     end(harness.service, RUN_ID, status=RunStatus.RUNNING)
+    harness.forget()
     harness.service.dynamodb.calls.clear()
     out = Outgoing(harness.service)
     reply = harness.deliver()
-    assert harness.service.dynamodb.calls == ["TransactWriteItems", "GetItem"]
+    assert harness.service.dynamodb.calls == ["TransactWriteItems", "GetItem", "UpdateItem"]
     assert out.calls == []
     assert (reply.status, runs(reply)) == (200, [(RUN_ID, "duplicate")])
     assert reply.body["duplicate"] is True
@@ -202,7 +204,7 @@ def test_a_delivery_sent_again_much_later_leaves_what_is_undone_to_reconcile() -
     harness.service.clock.sleep(RESUME_SECONDS + 10)
     harness.service.dynamodb.calls.clear()
     assert harness.deliver().status == 200
-    assert harness.service.dynamodb.calls == ["TransactWriteItems"]
+    assert harness.service.dynamodb.calls == ["UpdateItem"]
     assert harness.executions.start_requests == []
 
 
@@ -221,10 +223,10 @@ def test_a_poll_that_is_refused_once_is_left_to_the_state_machine() -> None:
     assert harness.deliver().status == 202
     assert harness.executions.start_requests == [RUN_ID]
     state = harness.service.state("job-0", RUN_ID)
-    assert (state["trouble"], "error" in state) == ("Denied.", False)
+    assert (state["last_error"], "error" in state) == ("Denied.", False)
 
 
-def test_an_error_of_celonis_after_the_claim_is_accepted_all_the_same() -> None:
+def test_an_error_of_celonis_after_the_claim_is_still_accepted() -> None:
     harness = webhook_harness()
     harness.service.celonis.faults["execute_job"] = [denied()]
     with logged() as lines:
@@ -235,7 +237,7 @@ def test_an_error_of_celonis_after_the_claim_is_accepted_all_the_same() -> None:
     assert [(line.levelname, vars(line)["run_id"]) for line in lines] == [("WARNING", RUN_ID)]
 
 
-def test_an_error_that_nobody_foresaw_after_the_claim_is_accepted_all_the_same() -> None:
+def test_an_unexpected_error_after_the_claim_is_still_accepted() -> None:
     harness = webhook_harness()
     harness.service.celonis.faults["job"] = [ZeroDivisionError("oops")]
     with logged() as lines:
@@ -249,7 +251,7 @@ def test_a_lost_answer_of_celonis_is_left_to_the_state_machine() -> None:
     harness.service.celonis.faults["execute_job"] = ["after"]
     assert harness.deliver().status == 202
     assert len(starts(harness.service)) == 1
-    assert harness.service.state("job-0", RUN_ID)["trouble"] == "No usable answer."
+    assert harness.service.state("job-0", RUN_ID)["last_error"] == "No usable answer."
 
 
 def test_an_execution_that_cannot_be_started_is_logged_and_the_delivery_accepted() -> None:
@@ -290,7 +292,7 @@ def test_what_proves_nothing_is_refused_and_nothing_is_written(refreshed_secrets
 
 
 @pytest.mark.parametrize("seconds", [1.3, 0.5, -3.0])
-def test_too_late_to_ask_celonis_a_delivery_is_accepted_all_the_same(seconds: float) -> None:
+def test_a_delivery_without_time_for_celonis_is_still_accepted(seconds: float) -> None:
     harness = webhook_harness()
     reply = harness.deliver(seconds=seconds)
     assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])
@@ -410,16 +412,16 @@ def test_tables_that_a_load_names_are_resolved_before_the_job_starts() -> None:
     assert loads_noted == {"load-0": {"kind": "partial", "tables": {"t-1": "ORDERS"}}}
 
 
-@pytest.mark.parametrize("trouble", [None, unavailable()], ids=["unknown table", "no answer"])
-def test_a_job_is_not_started_while_its_tables_are_not_resolved(trouble: Exception | None) -> None:
+@pytest.mark.parametrize("error", [None, unavailable()], ids=["unknown table", "no answer"])
+def test_a_job_is_not_started_while_its_tables_are_not_resolved(error: Exception | None) -> None:
     loads = [{"data_model": MODEL, "kind": "partial", "tables": ["ORDERS"]}]
     harness = webhook_harness(otc=job_definition(loads=loads))
-    harness.service.celonis.faults["tables"] = [trouble]
+    harness.service.celonis.faults["tables"] = [error]
     assert harness.deliver().status == 202
     assert (starts(harness.service), harness.executions.start_requests) == ([], [RUN_ID])
 
 
-def test_what_comes_while_a_run_is_under_way_is_ignored_where_the_pipeline_skips_it() -> None:
+def test_a_trigger_during_a_run_is_ignored_where_the_pipeline_skips_it() -> None:
     harness = webhook_harness(otc=job_definition(when_running="skip"))
     harness.deliver()
     reply = harness.deliver("d-2")
@@ -436,19 +438,21 @@ def test_a_paused_pipeline_starts_nothing_and_keeps_the_options() -> None:
     assert (harness.service.table.get(SLOT) or {})["pending"]["run_id"] == runs(reply)[0][0]
 
 
-def test_an_event_that_no_rule_is_about_is_ignored_and_nothing_is_written() -> None:
+def test_an_event_that_no_rule_is_about_is_ignored_and_only_that_is_written() -> None:
     harness = webhook_harness()
     reply = harness.deliver(source=source_of({"pipeline": "otc", "events": ["something.else"]}))
     assert (reply.status, reply.body["status"]) == (200, "ignored")
     assert reply.body["reason"]
-    assert harness.service.dynamodb.calls == []
+    (item,) = harness.service.dynamodb.documents("")
+    assert (item["result"], item["reason"]) == ("ignored", reply.body["reason"])
+    assert harness.service.dynamodb.calls == ["UpdateItem"]
 
 
-def test_a_pipeline_that_is_not_defined_is_an_error_and_nothing_is_written() -> None:
+def test_a_pipeline_that_is_not_defined_is_an_error_and_only_that_is_written() -> None:
     harness = webhook_harness()
     with pytest.raises(UnknownPipeline):
         harness.deliver(source=source_of({"pipeline": "nowhere"}))
-    assert harness.service.dynamodb.calls == []
+    assert [item["result"] for item in harness.service.dynamodb.documents("")] == ["failed"]
 
 
 @pytest.mark.parametrize("broken", [UnknownPipeline("p2p", where="/stack"), InvalidDefinition("p2p", [])])
@@ -469,8 +473,13 @@ def test_a_pipeline_that_cannot_be_run_keeps_no_other_from_its_event(
     assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])
     assert reply.body["errors"] == [str(broken)]
     assert [vars(line)["error"] for line in lines] == [broken.name]
-    counted = json.loads(capsys.readouterr().out.splitlines()[-1])
+    (counted,) = metric_lines(capsys.readouterr().out, "ConfigurationErrors")
     assert (counted["ConfigurationErrors"], counted["source"]) == ([1.0], "shop")
+
+
+def metric_lines(output: str, name: str) -> list[dict[str, Any]]:
+    """The lines with this metric, in the embedded metric format."""
+    return [json.loads(line) for line in output.splitlines() if f'"{name}":' in line]
 
 
 BOTH = source_of({"pipeline": "otc"}, {"pipeline": "p2p"})
@@ -499,6 +508,10 @@ def test_a_delivery_sent_again_starts_the_pipeline_that_could_not_be_run_before(
     assert len(claimed) == 2
     third = harness.deliver(source=BOTH)
     assert (third.status, runs(third)) == (200, [(RUN_ID, "duplicate"), (started[0], "duplicate")])
+    assert len(claimed) == 2
+    harness.forget()
+    fourth = harness.deliver(source=BOTH)
+    assert (fourth.status, runs(fourth)) == (200, runs(third))
     assert len(claimed) == 3
 
 
@@ -533,7 +546,7 @@ def test_what_cannot_be_read_now_is_not_taken_for_broken() -> None:
     harness.acceptor = replace(harness.acceptor, definition=definition)
     with pytest.raises(ConfigurationUnavailable):
         harness.deliver()
-    assert harness.service.dynamodb.calls == []
+    assert [item["result"] for item in harness.service.dynamodb.documents("")] == ["failed"]
 
 
 def test_a_rule_that_cannot_be_applied_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -541,9 +554,9 @@ def test_a_rule_that_cannot_be_applied_is_counted(capsys: pytest.CaptureFixture[
     with pytest.raises((RuleError, InvalidTrigger)) as caught:
         harness.deliver(source=source_of({"pipeline": "otc", "mode": {"path": "type"}}))
     assert caught.value.name == "RuleError"
-    counted = json.loads(capsys.readouterr().out.splitlines()[-1])
+    (counted,) = metric_lines(capsys.readouterr().out, "ConfigurationErrors")
     assert (counted["ConfigurationErrors"], counted["source"]) == ([1.0], "shop")
-    assert harness.service.dynamodb.calls == []
+    assert [item["result"] for item in harness.service.dynamodb.documents("")] == ["failed"]
 
 
 def test_a_rule_that_cannot_be_applied_keeps_no_sound_one_from_its_event(
@@ -555,10 +568,24 @@ def test_a_rule_that_cannot_be_applied_keeps_no_sound_one_from_its_event(
         reply = harness.deliver(source=source_of(broken, {"pipeline": "otc"}))
     assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])
     (reported,) = reply.body["errors"]
-    assert reported.startswith("rules.0.mode")
+    assert reported.startswith("rule 1: mode")
     assert [(vars(line)["error"], vars(line)["why"]) for line in lines] == [("RuleError", reported)]
-    counted = json.loads(capsys.readouterr().out.splitlines()[-1])
+    (counted,) = metric_lines(capsys.readouterr().out, "ConfigurationErrors")
     assert (counted["ConfigurationErrors"], counted["source"]) == ([1.0], "shop")
+
+
+def test_an_event_that_only_invalid_rules_match_is_refused_with_all_their_errors() -> None:
+    harness = webhook_harness()
+    broken = {"pipeline": "otc", "mode": {"path": "type"}}
+    gone = {"pipeline": "gone"}
+    with pytest.raises(RuleError) as caught:
+        harness.deliver(source=source_of(broken, {"pipeline": "otc", "tables": {"path": "type"}}, gone))
+    refused = error_answer(caught.value)
+    body = json.loads(refused["body"])
+    assert (refused["statusCode"], body["error"]) == (422, "RuleError")
+    assert [error.split(" gave")[0] for error in body["errors"]][:2] == ["rule 1: mode", "rule 2: tables"]
+    assert "gone" in body["errors"][2]
+    assert body["message"] == body["errors"][0]
 
 
 ALL_OF_IT = ("FULL", True)
@@ -578,7 +605,7 @@ ALL_OF_IT = ("FULL", True)
     ids=str,
 )
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_run_covers_what_an_invalid_rule_for_its_pipeline_can_have_asked_for(
+def test_a_run_covers_what_an_invalid_rule_of_its_pipeline_may_have_requested(
     invalid: dict[str, Any], wider: tuple[str | None, bool], order: int
 ) -> None:
     harness = webhook_harness(otc=job_definition(loads=[{"data_model": MODEL}]))
@@ -594,7 +621,7 @@ def test_a_run_covers_what_an_invalid_rule_for_its_pipeline_can_have_asked_for(
     assert "covers everything that" in warning
 
 
-def test_a_follow_up_covers_an_invalid_rule_and_its_record_says_so() -> None:
+def test_a_follow_up_covers_an_invalid_rule_and_records_it() -> None:
     harness = webhook_harness()
     harness.deliver("d-0")
     rules = ({"pipeline": "otc"}, {"pipeline": "otc", "mode": {"path": "type"}})
@@ -635,7 +662,7 @@ def test_options_that_a_pipeline_has_no_use_for_are_a_warning_beside_a_sound_rul
         harness.deliver("d-2", source_of({"pipeline": "otc", **options}))
 
 
-def test_where_a_broken_rule_hides_nothing_but_other_events_start_theirs_it_is_told(
+def test_where_a_broken_rule_hides_nothing_but_other_events_start_theirs_it_is_reported(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     harness = webhook_harness()
@@ -648,7 +675,7 @@ def test_where_a_broken_rule_hides_nothing_but_other_events_start_theirs_it_is_t
     assert "errors" not in second
     for reported in (first, third):
         assert reported["status"] == "ignored"
-        assert reported["errors"][0].startswith("rules.0.when gave neither")
+        assert reported["errors"][0].startswith("rule 1: when gave neither")
     assert len(lines) == 1
     assert capsys.readouterr().out.count('"ConfigurationErrors"') <= 2
 

@@ -7,16 +7,20 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from celonis_refresh import wiring
 from celonis_refresh.aws.caching import SharedItems
 from celonis_refresh.aws.webhook_configuration import INVALID_SECONDS, SharedParameters, SourceCache
 from celonis_refresh.aws.webhook_secrets import webhook_secrets
+from celonis_refresh.notifications.outbox import Outbox
 from celonis_refresh.observability import logger
 from celonis_refresh.webhooks.request import WebhookRequest
+from celonis_refresh.workflow.configuration_reports import ConfigurationReports
 from celonis_refresh.workflow.webhook import WebhookHandler
 from tests.unit.aws.test_configuration import FakeParameters, refusal
 from tests.unit.workflow.test_deadlines import CONTEXT, load
@@ -64,7 +68,8 @@ class TriggerFunction:
         self.app = load("trigger")
         table = self.harness.service.table
         secrets = webhook_secrets(self.aws.secrets.webhook, table, clock, clock.sleep)
-        self.shared = SharedParameters(self.aws.parameters, SharedItems(table, clock), clock, clock.sleep)
+        items = SharedItems(table, clock)
+        self.shared = SharedParameters(self.aws.parameters, items, clock, clock.sleep, Thread.run)
         known = SourceCache(self.shared, clock)
         self.webhook_handler = WebhookHandler(
             source=lambda name: known.source(name).value,
@@ -115,14 +120,28 @@ def lines() -> Iterator[list[dict[str, Any]]]:
 
 
 @pytest.fixture
-def function() -> TriggerFunction:
-    return TriggerFunction()
+def function(monkeypatch: pytest.MonkeyPatch) -> TriggerFunction:
+    made = TriggerFunction()
+    service = made.harness.service
+    reports = ConfigurationReports(Outbox(service.table, {}, service.clock), "stack", service.clock)
+    monkeypatch.setattr(wiring, "configuration_reports", lambda: reports)
+    return made
+
+
+@pytest.mark.parametrize(("name", "number"), [("no-json", 1), ("no-secret", 1), ("shop", 0), ("unknown", 0)])
+def test_a_source_that_cannot_be_used_is_notified_once(
+    function: TriggerFunction, name: str, number: int
+) -> None:
+    for _ in range(3):
+        function.answer(name, WebhookRequest({}, {}, b"{}"))
+    messages = list(function.harness.service.dynamodb.documents("outbox#"))
+    assert [message["facts"]["source"] for message in messages] == [name] * number
 
 
 @pytest.mark.parametrize("headers", HEADERS)
 @pytest.mark.parametrize("body", [b"{}", b"", b"not JSON"])
 @pytest.mark.parametrize("method", ["POST", "OPTIONS"])
-def test_a_stranger_cannot_tell_one_source_from_another(
+def test_an_unauthenticated_sender_cannot_distinguish_sources(
     function: TriggerFunction, headers: dict[str, str], body: bytes, method: str
 ) -> None:
     """Neither whether it exists, nor whether it is valid, nor which sender it is for."""

@@ -17,7 +17,7 @@ from celonis_refresh.webhooks.senders import SENDERS
 from celonis_refresh.webhooks.sources import Source, parse_source
 from celonis_refresh.webhooks.verification import Hmac
 from celonis_refresh.workflow.accept import TriggerAcceptor
-from celonis_refresh.workflow.webhook import Reply, RequestTime, WebhookHandler
+from celonis_refresh.workflow.webhook import Reply, Report, RequestTime, WebhookHandler
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.service import ServiceHarness, job_definition
 from tests.fakes.signing import sign
@@ -54,6 +54,7 @@ class WebhookHarness:
     refreshed_secrets: list[str] = field(default_factory=lambda: [SECRET])
     secret_refreshes: int = 0
     ids: int = 0
+    report: Report = lambda found, definition: None
 
     def __post_init__(self) -> None:
         self.tables = ModelTables(lambda _: self.service.celonis.client, self.service.clock)
@@ -74,6 +75,10 @@ class WebhookHarness:
         self.secret_refreshes += 1
         return self.refreshed_secrets
 
+    def forget(self) -> None:
+        """Continue as another process, which does not remember what this one has accepted."""
+        self.service.claims.remembered.clear()
+
     def receive(self, request: WebhookRequest, source: Source | None = None, seconds: float = 2.5) -> Reply:
         """Answers one request that has ``seconds`` left until its answer must be out."""
         known = source or source_of()
@@ -87,6 +92,7 @@ class WebhookHarness:
             executions=self.executions,
             sns=self.sns,
             clock=self.service.clock,
+            report=self.report,
         )
         clock = self.service.clock
         given = RequestTime(Deadline.after(seconds, clock), Deadline.after(FUNCTION_SECONDS, clock))

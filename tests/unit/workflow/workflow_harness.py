@@ -86,6 +86,10 @@ class WorkflowHarness(WebhookHarness):
     def run_commands(self) -> RunCommands:
         return make_run_commands(self.service, self.executions, self.acceptor, self.definitions)
 
+    def show(self, run_id: str) -> dict[str, Any]:
+        """Return a run without waiting for its end."""
+        return self.requests.show(run_id, {}, self.service.deadline())
+
     def listen(self, calls: CallRecorder) -> CallRecorder:
         """From now on ``calls`` records all calls."""
         self.calls = calls
@@ -93,7 +97,7 @@ class WorkflowHarness(WebhookHarness):
             _named(operation, request), "before"
         )
         self.service.dynamodb.after = lambda operation, request: calls.hook(operation, "after")
-        self.service.celonis.hook = self.executions.hook = calls.hook
+        self.service.celonis.hook = self.executions.hook = self.service.events.hook = calls.hook
         return calls
 
     def _notify(self, subject: str, text: str, facts: dict[str, Any]) -> None:
@@ -134,7 +138,7 @@ class WorkflowHarness(WebhookHarness):
     def reconcile(self) -> ReconcileFindings:
         """A round, once no function is working any more."""
         self.service.clock.sleep(LONG)
-        reconciler = make_reconciler(self.service, self.executions, self.closer)
+        reconciler = make_reconciler(self.service, self.executions, self.closer, self.definitions)
         return reconciler.reconcile(self.service.deadline(ROUND_SECONDS))
 
     # ------------------------------------------------------------ the state machine
@@ -183,7 +187,7 @@ class WorkflowHarness(WebhookHarness):
         """What is still held, pending or not notified."""
         slots = self.service.dynamodb.documents("slot#")
         held = [one["pk"] for one in slots if "run_id" in one or "pending" in one]
-        kinds = ("lease#", "notice#")
+        kinds = ("lease#", "outbox#")
         return held + [one["pk"] for kind in kinds for one in self.service.dynamodb.documents(kind)]
 
 
@@ -200,4 +204,9 @@ def _named(operation: str, request: dict[str, Any]) -> str:
     """The operation, and the kinds of the items that it is about."""
     bodies = [body for action in request.get("TransactItems", [{"": request}]) for body in action.values()]
     found = [body.get("Key") or body.get("Item") for body in bodies if "Key" in body or "Item" in body]
-    return " ".join([operation, *(str(key["pk"]["S"]).split("#")[0] for key in found)])
+    return " ".join([operation, *(_kind(str(key["pk"]["S"])) for key in found)])
+
+
+def _kind(pk: str) -> str:
+    """The kind of an item; the message with the events of a run is one of its own."""
+    return "events" if pk.startswith("outbox#") and pk.endswith("/events") else pk.split("#")[0]

@@ -40,9 +40,9 @@ class TokenBucket(Struct):
     def take(self, name: str) -> bool:
         """Take a token of ``name``; False if there is none."""
         now = self.clock()
-        known = min(self._full_at.get(name, now), now + self.size * self.seconds)
-        full_at = take_token(known, now, self.size, self.seconds)
-        self._full_at[name] = known if full_at is None else full_at
+        stored = min(self._full_at.get(name, now), now + self.size * self.seconds)
+        full_at = take_token(stored, now, self.size, self.seconds)
+        self._full_at[name] = stored if full_at is None else full_at
         return full_at is not None
 
 
@@ -56,8 +56,8 @@ class SharedItems(Struct):
         """Return the item; empty if it does not exist or the table cannot be read."""
         try:
             return self.table.get(key) or {}
-        except RefreshError as trouble:
-            logger.warning("a shared item could not be read", extra={"key": key, "why": str(trouble)})
+        except RefreshError as error:
+            logger.warning("a shared item could not be read", extra={"key": key, "why": str(error)})
             return {}
 
     def set(
@@ -73,8 +73,8 @@ class SharedItems(Struct):
             self.table.update(change, Deadline.after(WRITE_SECONDS, self.clock))
         except ConditionFailed:
             return False
-        except RefreshError as trouble:
-            logger.warning("a shared item could not be written", extra={"key": key, "why": str(trouble)})
+        except RefreshError as error:
+            logger.warning("a shared item could not be written", extra={"key": key, "why": str(error)})
         return True
 
 
@@ -82,6 +82,9 @@ V = TypeVar("V")
 
 RETRY_SECONDS: Final = 5.0
 """How long a stale value is used after a failed read before the next try."""
+MAX_SKEW: Final = 2.0
+"""Maximum difference between the clocks of two processes. The age of a value from further in the future is
+unknown: a clock was set back."""
 
 
 class Dated(NamedTuple, Generic[V]):
@@ -118,9 +121,9 @@ class TtlCache(Struct, Generic[V]):
         cached = self._values.get(name)
         if cached is None:
             return self._limited(name, self.read)
-        if self.clock() - cached[0] < self.seconds and self.is_cacheable(cached[1]):
+        if self._age(cached[0]) < self.seconds and self.is_cacheable(cached[1]):
             return cached[1]
-        if self._is_usable(cached) and self.clock() - self._failed.get(name, -inf) < RETRY_SECONDS:
+        if self._is_usable(cached) and self._age(self._failed.get(name, -inf)) < RETRY_SECONDS:
             return cached[1]
         return self._limited(name, self.read)
 
@@ -166,4 +169,9 @@ class TtlCache(Struct, Generic[V]):
             return cached[1]
 
     def _is_usable(self, cached: tuple[float, V]) -> bool:
-        return self.clock() - cached[0] < self.max_stale
+        return self.max_stale == inf or self._age(cached[0]) < self.max_stale
+
+    def _age(self, at: float) -> float:
+        """Return the seconds since ``at``, infinite if that is in the future."""
+        age = self.clock() - at
+        return max(age, 0.0) if age >= -MAX_SKEW else inf

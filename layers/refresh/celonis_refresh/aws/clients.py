@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_stepfunctions import SFNClient
 
-from collections.abc import Callable
 from typing import TypeVar
 
 from botocore.exceptions import ClientError, HTTPClientError
@@ -35,7 +34,7 @@ CLIENT_TIMEOUTS: Mapping[str, ClientTimeouts] = {
     "task": ClientTimeouts(1.0, 3.0, 3),
     "response": ClientTimeouts(0.5, 1.0, 2),
 }
-"""By the value of CLIENT_TIMEOUTS in the environment of a function.
+"""Timeouts by the value of a function's variable CLIENT_TIMEOUTS.
 
 ``task``: three attempts that time out still fit into the function's own timeout. ``response``: a sender
 waits, so a call that hangs is abandoned after a second and tried once more.
@@ -77,6 +76,15 @@ def sns(timeouts: ClientTimeouts) -> SNSClient:
     return cast("SNSClient", _client("sns", timeouts))
 
 
+EVENTS_TIMEOUTS = ClientTimeouts(0.5, 1.0, 1)
+"""An event that is not sent at once stays due: it must not delay a step."""
+
+
+def events() -> Any:
+    """Return the client of EventBridge."""
+    return _client("events", EVENTS_TIMEOUTS)
+
+
 A = TypeVar("A")
 
 THROTTLED = frozenset(
@@ -97,13 +105,3 @@ def is_transient(error: Exception) -> bool:
         return isinstance(error, NoConnection | HTTPClientError)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return status >= SERVER_ERROR or error.response["Error"]["Code"] in THROTTLED
-
-
-def call_aws(unavailable: Callable[[], Exception], call: Callable[..., A], **request: Any) -> A:
-    """Return the answer of AWS. Raises ``unavailable()`` for a transient error, any other as it is."""
-    try:
-        return call(**request)
-    except Exception as error:
-        if is_transient(error):
-            raise unavailable() from None
-        raise

@@ -12,16 +12,18 @@ from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterEr
 from botocore.exceptions import ClientError
 from msgspec import Struct
 
-from celonis_refresh.aws.clients import call_aws
+from celonis_refresh.aws.clients import is_transient
 from celonis_refresh.celonis.connection import Connection, parse_connection
 from celonis_refresh.errors import Problem, RefreshError
 from celonis_refresh.names import NAME_RULE, is_name
-from celonis_refresh.pipelines.definition import Definition, parse_definition
+from celonis_refresh.pipelines.definition import Definition, DefinitionPage, parse_definition
 from celonis_refresh.pipelines.errors import InvalidInput, InvalidTrigger, UnknownPipeline
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
+
+    from celonis_refresh.webhooks.sources import Source
 
 A = TypeVar("A")
 
@@ -29,7 +31,7 @@ GONE = {
     "ResourceNotFoundException": "does not exist",
     "InvalidRequestException": "cannot be read now; most likely it is scheduled for deletion",
 }
-"""Problems of a secret by the error code of Secrets Manager."""
+"""Problems of a secret, by error codes of Secrets Manager."""
 
 DENIED = {
     "AccessDeniedException": "cannot be read: access is denied; check the policies of the secret and its key",
@@ -38,11 +40,16 @@ DENIED = {
 """Problems of a connection's secret. For a webhook's secret these codes are a 500: the sender retries."""
 
 
+PAGE_REQUESTS = 10
+"""Requests for one page of names: 100 pipelines."""
+EXPIRED_TOKEN = frozenset({"InvalidNextToken", "ValidationException"})
+"""Error codes of Parameter Store for a pagination token that is no longer valid."""
+
+
 class SecretUnreadable(RefreshError):
     """A secret does not exist or is not a JSON object. Its content is never repeated.
 
-    ``which``: how to find it. This is not its name where the name may be a secret that was put into the wrong
-    field.
+    ``which``: how to find it. It is not the name if that may be a secret in the wrong field.
     """
 
     def __init__(self, which: str, problem: str) -> None:
@@ -65,6 +72,17 @@ class UnknownSource(RefreshError):
         super().__init__("There is no such source.", hint=f"Sources are parameters under {where}.")
 
 
+class SourceNotFound(RefreshError):
+    """No source of that name is defined; for callers that IAM has authenticated."""
+
+    def __init__(self, source: str, where: str) -> None:
+        self.source = source
+        super().__init__(
+            f"There is no source named {source!r}.",
+            hint=f"Define it as a parameter under {where}, or check the name with GET /sources.",
+        )
+
+
 class ConfigurationUnavailable(RefreshError):
     """Parameter Store or Secrets Manager did not answer or throttled the call."""
 
@@ -80,7 +98,12 @@ def is_transient_error(error: Exception) -> bool:
 
 def _read(name: str, call: Callable[..., A], **request: Any) -> A:
     """Return the answer of AWS. Raises ``ConfigurationUnavailable`` for transient errors of ``name``."""
-    return call_aws(lambda: ConfigurationUnavailable(name), call, **request)
+    try:
+        return call(**request)
+    except Exception as error:
+        if is_transient(error):
+            raise ConfigurationUnavailable(name) from None
+        raise
 
 
 class SecretVersion(NamedTuple):
@@ -115,6 +138,15 @@ class Parameters:
             raise UnknownPipeline(name, where=self.pipeline_name(name))
         return parse_definition(name, text)
 
+    def pipelines_of_source(self, name: str) -> frozenset[str] | None:
+        """Return the pipelines that a source names; None if it does not exist. Raises ``InvalidSource``."""
+        from celonis_refresh.webhooks.sources import parse_source  # only reconcile needs it
+
+        text = self._text(self.source_name(name))
+        if text is None:
+            return None
+        return frozenset(rule.pipeline for rule in parse_source(name, text).rules)
+
     def source_name(self, name: str) -> str:
         return f"{self.sources_path}{name}"
 
@@ -134,6 +166,39 @@ class Parameters:
         """Return the names of all pipelines, or of ``limit`` of them (ten per request)."""
         return self._names(f"/{self.stack}/pipelines/", limit)
 
+    def pipeline_page(self, token: str | None) -> DefinitionPage:
+        """Return ten definitions as texts. An expired token returns the first page."""
+        return self._page(f"/{self.stack}/pipelines/", token)
+
+    def _page(self, path: str, token: str | None) -> DefinitionPage:
+        """Return ten parameters under a path. An expired token returns the first page."""
+        after: dict[str, Any] = {"NextToken": token} if token else {}
+        try:
+            answer = _read(path, self.client.get_parameters_by_path, Path=path, **after)
+        except ClientError as error:
+            if token is None or error.response["Error"]["Code"] not in EXPIRED_TOKEN:
+                raise
+            return self._page(path, None)
+        texts = {each["Name"].removeprefix(path): each["Value"] for each in answer["Parameters"]}
+        return DefinitionPage(texts, answer.get("NextToken"))
+
+    def pipeline_names(self, token: str | None) -> tuple[list[str], str | None]:
+        """Return a page of names, read with at most ``PAGE_REQUESTS`` requests, and the next token."""
+        return self._name_page(f"/{self.stack}/pipelines/", token)
+
+    def source_names(self, token: str | None) -> tuple[list[str], str | None]:
+        """As :meth:`pipeline_names`, for sources."""
+        return self._name_page(self.sources_path, token)
+
+    def _name_page(self, path: str, token: str | None) -> tuple[list[str], str | None]:
+        names: set[str] = set()
+        for _ in range(PAGE_REQUESTS):
+            texts, token = self._page(path, token)
+            names |= texts.keys()
+            if token is None:
+                break
+        return sorted(names), token
+
     def sources(self) -> list[str]:
         return self._names(self.sources_path)
 
@@ -151,13 +216,23 @@ class Parameters:
             raise UnknownSource(self.sources_path)
         return text
 
+    def source(self, name: str) -> Source:
+        """Return a source for a caller of the API. Raises ``SourceNotFound``, ``InvalidSource``."""
+        try:
+            text = self.source_text(name)
+        except UnknownSource:
+            raise SourceNotFound(name, self.sources_path) from None
+        from celonis_refresh.webhooks.sources import parse_source  # only the API needs it here
+
+        return parse_source(name, text)
+
     def _names(self, path: str, limit: int | None = None) -> list[str]:
-        def found() -> list[str]:
+        def names_under_path() -> list[str]:
             pages = self.client.get_paginator("get_parameters_by_path").paginate(Path=path)
             names = (each["Name"].removeprefix(path) for page in pages for each in page["Parameters"])
             return list(islice(names, limit))
 
-        return _read(path, found)
+        return _read(path, names_under_path)
 
     def _text(self, name: str) -> str | None:
         def get() -> str:
@@ -175,7 +250,7 @@ class Parameters:
 
 
 class Secrets(Struct, frozen=True):
-    """The secrets ``{stack}/connections/{name}`` and ``{stack}/webhooks/{name}``."""
+    """The secrets of the stack: ``{stack}/connections/…``, ``{stack}/webhooks/…``, ``{stack}/channels/…``."""
 
     client: SecretsManagerClient
     stack: str
@@ -184,7 +259,7 @@ class Secrets(Struct, frozen=True):
         """Raises ``ConnectionInvalid``, ``SecretUnreadable``."""
         full = f"{self.stack}/connections/{name}"
         try:
-            return parse_connection(name, self._object(full, repr(full))[0], full)
+            return parse_connection(name, self.json_object(full, repr(full))[0], full)
         except ClientError as error:
             code = error.response["Error"]["Code"]
             problem = DENIED.get(code, "may not be read by this function")
@@ -197,7 +272,7 @@ class Secrets(Struct, frozen=True):
         """
         which = f"that the source names, one of {self.stack}/webhooks/,"
         try:
-            document, version = self._object(f"{self.stack}/webhooks/{name}", which)
+            document, version = self.json_object(f"{self.stack}/webhooks/{name}", which)
         except SecretUnreadable as error:
             raise WebhookSecretUnreadable(which, error.problem) from None
         values = [document[key] for key in ("current", "previous") if key in document]
@@ -207,7 +282,7 @@ class Secrets(Struct, frozen=True):
             raise WebhookSecretUnreadable(which, problem)
         return SecretVersion(tuple(values), version)
 
-    def _object(self, name: str, which: str) -> tuple[Mapping[str, Any], str]:
+    def json_object(self, name: str, which: str) -> tuple[Mapping[str, Any], str]:
         """Return the JSON object in a secret and its version id. ``which`` names it in errors."""
         try:
             what = f"the secret {which}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from msgspec import Struct
 
@@ -21,11 +21,15 @@ class EnvironmentIncomplete(RefreshError):
 
 
 class TaskEnvironment(Struct, frozen=True):
-    """Environment of every function. ``client_timeouts``: a key of ``clients.CLIENT_TIMEOUTS``."""
+    """Environment of every function.
+
+    ``client_timeouts``: a key of ``clients.CLIENT_TIMEOUTS``. ``event_bus``: the bus for run events.
+    """
 
     stack_name: str
     table_name: str
     client_timeouts: str
+    event_bus: str
 
 
 class StarterEnvironment(TaskEnvironment, frozen=True):
@@ -34,11 +38,35 @@ class StarterEnvironment(TaskEnvironment, frozen=True):
     state_machine_arn: str
 
 
-class CloserEnvironment(StarterEnvironment, frozen=True):
-    """Environment of the function that closes runs."""
+class NotifierEnvironment(StarterEnvironment, frozen=True):
+    """Environment of a function that puts notifications into the outbox."""
+
+    notification_channels: str
+
+
+class CloserEnvironment(NotifierEnvironment, frozen=True):
+    """Environment of a function that closes runs and sends notifications."""
 
     notices_topic_arn: str
     run_retention_days: str
+
+
+ALLOW_HTTP_CALLBACKS: Final = "ALLOW_HTTP_CALLBACKS"
+"""A variable of the local stack: callbacks may go to ``http://127.0.0.1``. The template never sets it."""
+
+
+def allows_http_callbacks(variables: Mapping[str, str]) -> bool:
+    """Return whether this is the local stack, where a receiver of callbacks has no certificate."""
+    return variables.get(ALLOW_HTTP_CALLBACKS) == "true"
+
+
+LOCAL_STACK: Final = "LOCAL_STACK"
+"""A variable of the stack of ``make local``. The template never sets it."""
+
+
+def is_local_stack(variables: Mapping[str, str]) -> bool:
+    """Return whether this is the stack of ``make local``, which ``refresh`` finds without options."""
+    return variables.get(LOCAL_STACK) == "true"
 
 
 E = TypeVar("E", bound=TaskEnvironment)
@@ -46,8 +74,8 @@ E = TypeVar("E", bound=TaskEnvironment)
 
 def read(model: type[E], variables: Mapping[str, str]) -> E:
     """Return the fields of ``model`` from the variables of the same names in capitals."""
-    found = {name: variables.get(name.upper(), "") for name in model.__struct_fields__}
-    for name, value in found.items():
+    values = {name: variables.get(name.upper(), "") for name in model.__struct_fields__}
+    for name, value in values.items():
         if not value:
             raise EnvironmentIncomplete(name.upper())
-    return model(**found)
+    return model(**values)

@@ -56,7 +56,7 @@ class SnsCertificates(Struct):
         Raises ``SnsUnavailable``, and ``NotAuthentic`` if there is no certificate.
         """
         if url not in self._certificates:
-            if self.clock() < self._absent.get(url, -inf):
+            if 0.0 < self._absent.get(url, -inf) - self.clock() <= ABSENT_SECONDS:
                 raise NotAuthentic(NO_CERTIFICATE)
             status, page = self._get(url)
             if status in NOT_FOUND_STATUSES:

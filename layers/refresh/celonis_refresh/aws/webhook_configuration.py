@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import inf
+from threading import Thread
 from typing import Any, Final, TypeVar
 
 from msgspec import Struct, field
 
-from celonis_refresh.aws.caching import Dated, SharedItems, TtlCache
+from celonis_refresh.aws.caching import MAX_SKEW, Dated, SharedItems, TtlCache
 from celonis_refresh.aws.configuration import (
     ConfigurationUnavailable,
     Parameters,
@@ -47,13 +49,11 @@ READ_SECONDS: Final = 0.7
 RELOAD_SECONDS: Final = 0.5
 """Minimum time between two reads of the copy by one process."""
 MAX_COPY: Final = 300_000
-"""Characters of the texts of one copy; an item of the table has at most 400 KB."""
+"""Bytes of the texts of one copy; an item of the table has at most 400 KB."""
 COPY_SECONDS: Final = 3600.0
 """A text that was not read for this time is removed from the copy."""
 LIST_SECONDS: Final = 1.0
 """Maximum age of the list of sources."""
-MAX_SKEW: Final = 2.0
-"""Maximum difference between the clocks of two processes; copies from further in the future are ignored."""
 
 Text = Dated[str | None]
 """The text of a parameter, or None if it does not exist."""
@@ -63,12 +63,17 @@ class SharedParameters(Struct):
     """Reads the parameters of one request at a time, with copies that all processes share.
 
     Call ``enter`` first for each request. The results are dated by the moment at which a process read them.
+
+    The copy is written in a thread, which ``start`` starts: a request does not wait for what it leaves to
+    others. If Lambda freezes the process before, the write is late or lost. Both are harmless, because each
+    text of the copy has the time at which it was read.
     """
 
     parameters: Parameters
     items: SharedItems
     clock: Clock
     sleep: Callable[[float], None] = time.sleep
+    start: Callable[[Thread], None] = Thread.start
     _source: str = ""
     _texts: dict[str, Text] = field(default_factory=dict)
     _pipelines: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -76,10 +81,13 @@ class SharedParameters(Struct):
     _loaded_at: float = -inf
     _next_read: float = 0.0
     _reads: int = 0
+    _is_unsaved: bool = False
 
     def enter(self, source: str) -> None:
         """Begin a request to ``source``, whose parameters are read together."""
         self._reads = 0
+        if self._is_unsaved:
+            self._save()
         if source != self._source:
             self._source, self._copied, self._loaded_at = source, frozenset(), -inf
 
@@ -93,10 +101,10 @@ class SharedParameters(Struct):
                 raise self.parameters.unknown_source()
             return parse_source(name, text)
 
-        found = self._parsed(parameter, SOURCE_SECONDS, parse)
-        names = (self.parameters.pipeline_name(rule.pipeline) for rule in found.value.rules)
+        source = self._parsed(parameter, SOURCE_SECONDS, parse)
+        names = (self.parameters.pipeline_name(rule.pipeline) for rule in source.value.rules)
         self._pipelines[name] = frozenset(names)
-        return found
+        return source
 
     def pipeline(self, name: str) -> Dated[Definition]:
         """Raises ``UnknownPipeline``, ``InvalidDefinition``, and ``InvalidTrigger`` for an invalid name."""
@@ -105,21 +113,21 @@ class SharedParameters(Struct):
         def parse(text: str | None) -> Definition:
             return self.parameters.parse_pipeline(name, text)
 
-        found = self._parsed(parameter, PIPELINE_SECONDS, parse)
-        if found.value.paused and not self._is_fresh(parameter, UNUSABLE_SECONDS):
+        definition = self._parsed(parameter, PIPELINE_SECONDS, parse)
+        if definition.value.paused and not self._is_fresh(parameter, UNUSABLE_SECONDS):
             return self._parsed(parameter, UNUSABLE_SECONDS, parse)
-        return found
+        return definition
 
     def _parsed(self, name: str, seconds: float, parse: Callable[[str | None], V]) -> Dated[V]:
         """Parse a parameter; if that fails, read it again, because it may have been corrected."""
-        found = self._text(name, seconds)
+        text = self._text(name, seconds)
         try:
-            return Dated(parse(found.value), found.at)
+            return Dated(parse(text.value), text.at)
         except RefreshError:
             if self._is_fresh(name, UNUSABLE_SECONDS) or name not in self._texts:
                 raise
-        found = self._text(name, UNUSABLE_SECONDS)
-        return Dated(parse(found.value), found.at)
+        text = self._text(name, UNUSABLE_SECONDS)
+        return Dated(parse(text.value), text.at)
 
     def sources(self) -> frozenset[str]:
         """Return the names of all sources, at most ``LIST_SECONDS`` old."""
@@ -142,8 +150,8 @@ class SharedParameters(Struct):
         return self._texts[name]
 
     def _is_fresh(self, name: str, seconds: float) -> bool:
-        known = self._texts.get(name)
-        return known is not None and -MAX_SKEW <= self.clock() - known.at < seconds
+        text = self._texts.get(name)
+        return text is not None and -MAX_SKEW <= self.clock() - text.at < seconds
 
     def _wait(self, name: str, seconds: float) -> None:
         """Wait until this process may read Parameter Store; another process may have read by then."""
@@ -161,12 +169,14 @@ class SharedParameters(Struct):
         names = [name, *beside[: MAX_NAMES - 1]]
         self._reads += 1
         read_at = self.clock()
-        found = self.parameters.texts(names)
-        self._texts |= {each: Dated(found.get(each), read_at) for each in names}
+        texts = self.parameters.texts(names)
+        self._texts |= {each: Dated(texts.get(each), read_at) for each in names}
         source = self._texts.get(self.parameters.source_name(self._source))
         if source is not None and source.value is not None:  # no copy for names that do not exist
             self._copied |= set(names)
-            self._save()
+            self._is_unsaved = True
+            if beside or name != self.parameters.source_name(self._source):
+                self._save()  # a source alone is saved with its pipelines, which are read next
 
     def _read_at(self, name: str) -> float:
         return self._texts[name].at if name in self._texts else -inf
@@ -177,21 +187,23 @@ class SharedParameters(Struct):
         copies: Mapping[str, Any] = self.items.get(configuration_key(self._source)).get("texts", {})
         self._copied = frozenset(copies)
         for name, (text, at) in copies.items():
-            known = self._texts.get(name)
-            if known is None or known.at < at:
+            cached = self._texts.get(name)
+            if cached is None or cached.at < at:
                 self._texts[name] = Dated(text, float(at))
 
     def _save(self) -> None:
+        self._is_unsaved = False
         since = self.clock() - COPY_SECONDS
         lasting = {name: self._texts[name] for name in self._copied if self._texts[name].at > since}
-        if sum(len(text.value or "") for text in lasting.values()) <= MAX_COPY:
+        if sum(len((text.value or "").encode()) for text in lasting.values()) <= MAX_COPY:
             texts = {name: list(text) for name, text in lasting.items()}
-            self.items.set(configuration_key(self._source), {"texts": texts})
+            write = partial(self.items.set, configuration_key(self._source), {"texts": texts})
+            self.start(Thread(target=write, daemon=True))
 
 
-WARY_SECONDS: Final = 10.0
+MISS_SECONDS: Final = 10.0
 MAX_MISSES: Final = 5
-"""After this many unknown names within ``WARY_SECONDS``, a process looks names up in the list of sources."""
+"""After this many unknown names within ``MISS_SECONDS``, a process looks names up in the list of sources."""
 INVALID_SECONDS: Final = 3.0
 """How long an invalid source is not read again."""
 
@@ -208,11 +220,11 @@ class SourceCache(Struct):
 
     def source(self, name: str) -> Dated[Source]:
         """Return the current source. Raises ``UnknownSource``, ``InvalidSource``."""
-        known = self._invalid.get(name)
-        if known is not None and 0 <= self.clock() - known[0] < INVALID_SECONDS:
-            raise known[1].with_traceback(None)
+        cached = self._invalid.get(name)
+        if cached is not None and 0 <= self.clock() - cached[0] < INVALID_SECONDS:
+            raise cached[1].with_traceback(None)
         self._invalid.pop(name, None)
-        if not is_name(name) or (self._is_wary() and name not in self._names()):
+        if not is_name(name) or (self._checks_list() and name not in self._names()):
             raise self.parameters.parameters.unknown_source()
         try:
             return self.parameters.source(name)
@@ -223,8 +235,8 @@ class SourceCache(Struct):
             self._misses.append(self.clock())
             raise
 
-    def _is_wary(self) -> bool:
-        since = self.clock() - WARY_SECONDS
+    def _checks_list(self) -> bool:
+        since = self.clock() - MISS_SECONDS
         self._misses = [at for at in self._misses if at > since]
         return len(self._misses) >= MAX_MISSES
 
@@ -234,8 +246,8 @@ class SourceCache(Struct):
             self._asked_at = self.clock()
             try:
                 self._listed = self.parameters.sources()
-            except ConfigurationUnavailable as trouble:
-                logger.warning("the list of sources could not be read", extra={"why": str(trouble)})
+            except ConfigurationUnavailable as error:
+                logger.warning("the list of sources could not be read", extra={"why": str(error)})
         if self._listed is None:
             raise ConfigurationUnavailable(self.parameters.parameters.sources_path)
         return self._listed
@@ -256,18 +268,19 @@ class WebhookConfiguration(Struct, frozen=True):
         table: Table,
         clock: Clock,
         sleep: Callable[[float], None] = time.sleep,
+        start: Callable[[Thread], None] = Thread.start,
     ) -> WebhookConfiguration:
-        shared = SharedParameters(parameters, SharedItems(table, clock), clock, sleep)
-        known = SourceCache(shared, clock)
+        shared = SharedParameters(parameters, SharedItems(table, clock), clock, sleep, start)
+        sources = SourceCache(shared, clock)
         return WebhookConfiguration(
             shared,
-            TtlCache(known.source, SOURCE_SECONDS, clock, is_transient_error),
+            TtlCache(sources.source, SOURCE_SECONDS, clock, is_transient_error),
             TtlCache(
                 shared.pipeline,
                 PIPELINE_SECONDS,
                 clock,
                 is_transient_error,
-                is_cacheable=lambda found: not found.paused,
+                is_cacheable=lambda definition: not definition.paused,
             ),
             webhook_secrets(secrets.webhook, table, clock, sleep),
         )

@@ -45,17 +45,23 @@ Values = tuple[str, ...]
 class _Reading(NamedTuple):
     """Result of the last read in this process: values, or an error.
 
-    ``version``: as stored in the table; "" for a secret that could not be read.
+    ``version``: as stored in the table; "" for a secret that could not be read. ``at``: when it was read.
     """
 
     version: str
+    at: float
     values: Values = ()
     error: Exception | None = None
 
-    def dated(self, at: float) -> Dated[Values]:
+    def is_last(self, item: Mapping[str, Any]) -> bool:
+        """Whether no other process has stored another version."""
+        return bool(self.version == item.get("version", self.version))
+
+    def dated(self, item: Mapping[str, Any]) -> Dated[Values]:
+        """Return the values as of the last read of this version, by this or another process."""
         if self.error is not None:
             raise self.error.with_traceback(None)
-        return Dated(self.values, at)
+        return Dated(self.values, max(self.at, float(item.get("read_at", -inf))))
 
 
 class SharedSecrets(Struct):
@@ -65,70 +71,72 @@ class SharedSecrets(Struct):
     items: SharedItems
     clock: Clock
     sleep: Callable[[float], None] = time.sleep
-    _known: dict[str, _Reading] = field(default_factory=dict)
+    _readings: dict[str, _Reading] = field(default_factory=dict)
     _unavailable: dict[str, ConfigurationUnavailable] = field(default_factory=dict)
 
     def recent(self, name: str) -> Dated[Values]:
         """Return the values, at most ``CACHE_SECONDS`` old. Raises what ``read`` raises."""
-        known = self._known.get(name)
-        if known is None:
-            return self._read(name, {})
+        last = self._readings.get(name)
+        if last is None:
+            return self._read(name, {}, is_shared=False)
         item = self.items.get(secret_version_key(name))
-        if known.version != item.get("version", ""):
+        if not last.is_last(item):
             return self._read(name, item)
-        if known.error is None and self._age(item) < CACHE_SECONDS:
-            return known.dated(float(item["read_at"]))
-        return self._if_allowed(name, known, item)
+        if last.error is None and self._age(item) < CACHE_SECONDS:
+            return last.dated(item)
+        return self._if_allowed(name, last, item)
 
     def latest(self, name: str) -> Dated[Values]:
         """Return the values, at most ``READ_SECONDS`` old. Raises what ``read`` raises."""
-        known, item = self._known.get(name), self.items.get(secret_version_key(name))
-        if known is None or known.version != item.get("version", ""):
+        last, item = self._readings.get(name), self.items.get(secret_version_key(name))
+        if last is None or not last.is_last(item):
             return self._read(name, item)
-        return self._if_allowed(name, known, item)
+        return self._if_allowed(name, last, item)
 
-    def _if_allowed(self, name: str, known: _Reading, item: Mapping[str, Any]) -> Dated[Values]:
+    def _if_allowed(self, name: str, last: _Reading, item: Mapping[str, Any]) -> Dated[Values]:
         """Read with a token of the bucket that all processes share; without one, return the last values."""
         if self._take(name, item):
             return self._read(name, item)
         for _ in range(PAUSES):
             item = self.items.get(secret_version_key(name))
-            if item.get("version", "") != known.version:
+            if not last.is_last(item):
                 return self._read(name, item)
-            if item.get("read_at", inf) >= item.get("taken_at", -inf):
+            if item.get("read_at", -inf) >= item.get("taken_at", -inf):
                 break
             self.sleep(PAUSE_SECONDS)  # another process reads it now
         if name in self._unavailable and self._age(item) >= CACHE_SECONDS:
             raise self._unavailable[name].with_traceback(None)
-        return known.dated(float(item.get("read_at", self.clock())))
+        return last.dated(item)
 
     def _take(self, name: str, item: Mapping[str, Any]) -> bool:
-        now, seen = self.clock(), item.get("full_at")
-        full_at = take_token(float(seen or now), now, READS_AT_ONCE, READ_SECONDS)
+        now, stored = self.clock(), item.get("full_at")
+        full_at = take_token(float(stored or now), now, READS_AT_ONCE, READ_SECONDS)
         if full_at is None:
             return False
-        condition = "attribute_not_exists(#full_at)" if seen is None else "#full_at = :seen"
-        values = {} if seen is None else {"seen": seen}
+        condition = "attribute_not_exists(#full_at)" if stored is None else "#full_at = :stored"
+        values = {} if stored is None else {"stored": stored}
         facts = {"full_at": full_at, "taken_at": now}
         return self.items.set(secret_version_key(name), facts, condition, values)
 
-    def _read(self, name: str, item: Mapping[str, Any]) -> Dated[Values]:
+    def _read(self, name: str, item: Mapping[str, Any], is_shared: bool = True) -> Dated[Values]:
+        """Read the secret. ``is_shared``: store its version; a cold start saves this write."""
         read_at = self.clock()
         try:
-            found = self.read(name)
-            reading = _Reading(found.version, found.values)
+            secret = self.read(name)
+            reading = _Reading(secret.version, read_at, secret.values)
         except ConfigurationUnavailable as error:
             self._unavailable[name] = error
-            self._known.setdefault(name, _Reading(item.get("version", ""), error=error))
+            self._readings.setdefault(name, _Reading(item.get("version", ""), read_at, error=error))
             raise
         except WebhookSecretUnreadable as error:
-            reading = _Reading("", error=error)
-        self._known[name] = reading
+            reading = _Reading("", read_at, error=error)
+        self._readings[name] = reading
         self._unavailable.pop(name, None)
-        facts = {"version": reading.version, "read_at": read_at}
-        is_newest = "attribute_not_exists(#read_at) OR #read_at <= :read_at"
-        self.items.set(secret_version_key(name), facts, is_newest)
-        return reading.dated(read_at)
+        if is_shared:
+            facts = {"version": reading.version, "read_at": read_at}
+            is_newest = "attribute_not_exists(#read_at) OR #read_at <= :read_at"
+            self.items.set(secret_version_key(name), facts, is_newest)
+        return reading.dated({})
 
     def _age(self, item: Mapping[str, Any]) -> float:
         return abs(self.clock() - float(item.get("read_at", -inf)))

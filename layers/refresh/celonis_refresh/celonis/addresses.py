@@ -7,7 +7,7 @@ The pages, below ``https://{team}.{realm}.celonis.cloud/integration/ui/pools/{po
 
 from __future__ import annotations
 
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
 
 from msgspec import Struct
 
@@ -56,10 +56,10 @@ def parse_job(value: str) -> Address:
     if not _is_address(text):
         return Address(safe_id(text))
     host, pool, _, query = _page(text, _JOB_EXPECTED)
-    found = set(query.get(_JOB_PARAMETER, []))
-    if len(found) != 1:
+    ids = set(query.get(_JOB_PARAMETER, []))
+    if len(ids) != 1:
         raise ValueError(_JOB_EXPECTED)
-    return Address(safe_id(found.pop()), host, pool)
+    return Address(safe_id(ids.pop()), host, pool)
 
 
 def parse_model(value: str) -> Address:
@@ -71,6 +71,22 @@ def parse_model(value: str) -> Address:
     if _MODELS not in rest[:-1]:
         raise ValueError(_MODEL_EXPECTED)
     return Address(safe_id(rest[rest.index(_MODELS) + 1]), host, pool)
+
+
+def job_page(base_url: str, pool_id: str, job_id: str) -> str:
+    """Return the address of a data job's page. ``base_url``: scheme and host."""
+    page = f"{_pool_page(base_url, pool_id)}/data-configuration/data-jobs"
+    return f"{page}?{_JOB_PARAMETER}={quote(job_id, safe='')}"
+
+
+def model_page(base_url: str, pool_id: str, model_id: str) -> str:
+    """Return the address of a data model's page. ``base_url``: scheme and host."""
+    page = f"{_pool_page(base_url, pool_id)}/data-configuration/{_MODELS}/{quote(model_id, safe='')}"
+    return f"{page}?tab=data-model"
+
+
+def _pool_page(base_url: str, pool_id: str) -> str:
+    return f"{base_url}/{'/'.join(_PAGES)}/{quote(pool_id, safe='')}"
 
 
 def safe_id(value: str) -> str:

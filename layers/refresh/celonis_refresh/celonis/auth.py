@@ -14,8 +14,8 @@ from urllib.parse import quote_plus, urlencode
 from msgspec import Struct
 
 from celonis_refresh.celonis.connection import ApiKey, AppKey, Connection, OAuthClient
+from celonis_refresh.celonis.error_responses import Signer, failure
 from celonis_refresh.celonis.errors import CelonisUnavailable
-from celonis_refresh.celonis.failures import Signer, failure
 from celonis_refresh.celonis.transport import Answer, Call, Transport, read_json
 
 TOKEN_PATH = "/oauth2/token"  # noqa: S105 - a path
@@ -117,7 +117,18 @@ class TokenAuthenticator:
             headers["Authorization"] = f"Basic {self._basic}"
         body = urlencode(form).encode()
         doing = "asking for an access token"
-        call = Call("POST", TOKEN_PATH, doing, "OAuth token endpoint", "", (), body, _FORM, signs_in=True)
+        call = Call(
+            "POST",
+            TOKEN_PATH,
+            doing,
+            "OAuth token endpoint",
+            "",
+            (),
+            body,
+            _FORM,
+            signs_in=True,
+            name="sign_in",
+        )
         return call, headers
 
     def _redact(self, text: str) -> str:

@@ -16,6 +16,7 @@ from requests import Session
 
 from celonis_refresh.celonis.auth import authenticator
 from celonis_refresh.celonis.connection import Connection
+from celonis_refresh.celonis.error_responses import clean, failure, retry_after
 from celonis_refresh.celonis.errors import (
     AuthenticationFailed,
     CelonisRejected,
@@ -23,7 +24,6 @@ from celonis_refresh.celonis.errors import (
     NotFound,
     PermissionDenied,
 )
-from celonis_refresh.celonis.failures import clean, failure, retry_after
 from celonis_refresh.celonis.log_codes import explain
 from celonis_refresh.celonis.rate_limiter import IgnoredRateLimit, NoRateLimit, RateLimiter
 from celonis_refresh.celonis.records import (
@@ -44,6 +44,7 @@ from celonis_refresh.celonis.records import (
     read_load_history,
     read_load_start,
     read_log_lines,
+    read_name,
     read_tables,
     read_unsuccessful_tasks,
 )
@@ -51,7 +52,7 @@ from celonis_refresh.celonis.transport import (
     Answer,
     Call,
     Mode,
-    RateLimit,
+    OnAnswer,
     Timeouts,
     Transport,
     arrival,
@@ -62,9 +63,11 @@ from celonis_refresh.celonis.transport import (
     get_job_log,
     get_last_load,
     get_load_history,
+    get_model,
     get_tables,
     get_task_executions,
     get_task_log,
+    ignore_answer,
     is_truncated,
     is_web_page,
     load_model,
@@ -91,7 +94,7 @@ class CelonisClient:
     Every call takes ``timeout``, its total time limit in seconds including authentication; the default is
     ``Timeouts.whole``. Every call can raise any subclass of CelonisError, and ValueError for an invalid id.
     ``rate_limiter``: shared by the clients of a connection. ``reload``: reads the connection's secret again;
-    its errors are passed on.
+    its errors are passed on. ``on_answer``: called after each request, sign-in included.
     """
 
     def __init__(
@@ -105,14 +108,14 @@ class CelonisClient:
         user_agent: str = USER_AGENT,
         reload: Callable[[], Connection] | None = None,
         rate_limiter: RateLimiter | None = None,
+        on_answer: OnAnswer = ignore_answer,
     ) -> None:
         self._clock = clock
         self._monotonic = monotonic
         self._timeouts = timeout
         self._reload = reload
         self._rate_limiter = NoRateLimit() if rate_limiter is None else rate_limiter
-        self._transport = Transport(session or make_session(), timeout, user_agent, clock)
-        self._rate_limit: RateLimit | None = None
+        self._transport = Transport(session or make_session(), timeout, user_agent, clock, on_answer)
         self._requested_at: int | None = None
         self._answered_by: int | None = None
         self._use(connection)
@@ -121,11 +124,6 @@ class CelonisClient:
         """Use this connection from now on; a token is kept if nothing has changed."""
         if connection != self._connection:
             self._use(connection)
-
-    @property
-    def rate_limit(self) -> RateLimit | None:
-        """The rate limit headers of the last answer; None if it had none."""
-        return self._rate_limit
 
     @property
     def requested_at(self) -> int | None:
@@ -173,6 +171,10 @@ class CelonisClient:
         """Return the tables of the data model."""
         return self._get(get_tables(pool, model), read_tables, timeout)
 
+    def model_name(self, pool: str, model: str, *, timeout: float | None = None) -> str | None:
+        """Return the name of the data model; None where Celonis does not serve this undocumented call."""
+        return self._get_if_served(get_model(pool, model), read_name, timeout)
+
     def last_load(self, pool: str, model: str, *, timeout: float | None = None) -> Load | None:
         """Return the last load of the data model, running or not; None if it was never loaded."""
         return self._get(get_last_load(pool, model), read_load, timeout)
@@ -193,17 +195,17 @@ class CelonisClient:
         Two undocumented calls. CelonisUnavailable ends the search with the messages found so far.
         """
         deadline = self._deadline(timeout)
-        found: list[TaskFailure] = []
+        messages: list[TaskFailure] = []
         try:
             listing = get_task_executions(pool, job, execution_id)
             tasks = self._get_if_served(listing, read_failed_tasks, deadline.left()) or []
             for task_id, name in tasks[:MAX_FAILED_TASKS]:
                 log = get_task_log(pool, job, execution_id, task_id)
                 lines = self._get_if_served(log, read_error_messages, deadline.left()) or []
-                found += self._task_failures(name, lines[:MAX_MESSAGES_PER_TASK])
+                messages += self._task_failures(name, lines[:MAX_MESSAGES_PER_TASK])
         except CelonisUnavailable:
-            return found
-        return found
+            return messages
+        return messages
 
     def why_ended(
         self, pool: str, job: str, execution_id: str, status: str, *, timeout: float | None = None
@@ -305,9 +307,8 @@ class CelonisClient:
         began = self._monotonic()
         answer = self._transport.send(self._connection.base_url, call, headers, deadline.left())
         self._requested_at, self._answered_by = arrival(answer, self._monotonic() - began)
-        self._rate_limit = rate_limit(answer)
-        refused = answer.status == THROTTLED
-        self._rate_limiter.answered(self._rate_limit, retry_after(answer, self._clock()) if refused else None)
+        seconds = retry_after(answer, self._clock()) if answer.status == THROTTLED else None
+        self._rate_limiter.answered(rate_limit(answer), seconds)
         return answer
 
     def _checked(self, answer: Answer, call: Call) -> Answer:

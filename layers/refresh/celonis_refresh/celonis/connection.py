@@ -134,10 +134,10 @@ class _Reader:
             if isinstance(value, str) and PLACEHOLDER in value:
                 self.report(prefix + _shown(key), f"a value in place of {PLACEHOLDER}", "was never filled in")
 
-    def refuse_unknown(self, fields: Mapping[str, object], known: set[str], prefix: str) -> None:
+    def refuse_unknown(self, fields: Mapping[str, object], allowed: set[str], prefix: str) -> None:
         for key in fields:
-            if key not in known:
-                expected = "only " + ", ".join(prefix + name for name in sorted(known))
+            if key not in allowed:
+                expected = "only " + ", ".join(prefix + name for name in sorted(allowed))
                 self.report(prefix + _shown(key), expected, "is an unknown field")
 
     def text(self, value: object, field_name: str, expected: str, also: str = "") -> str:

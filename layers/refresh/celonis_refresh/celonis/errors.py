@@ -60,7 +60,7 @@ class CelonisError(RefreshError):
 
 
 class CelonisUnavailable(CelonisError):
-    """No usable answer: no connection, a time-out, a 5xx, a redirect, or a body that cannot be read.
+    """No usable answer: no connection, a timeout, a 5xx, a redirect, or a body that cannot be read.
 
     ``may_have_started``: whether Celonis may have acted on a POST. False for every GET, and if it is certain
     that the request was not sent.

@@ -43,5 +43,5 @@ def explain(lines: Iterable[LogLine]) -> str:
 
 def _minutes(line: LogLine) -> str:
     """Return the number of minutes from the parameters or the text of the line."""
-    found = (NUMBER.search(text) for text in (*line.values, line.message or ""))
-    return next((match[0] for match in found if match), "some")
+    matches = (NUMBER.search(text) for text in (*line.values, line.message or ""))
+    return next((match[0] for match in matches if match), "some")

@@ -87,8 +87,6 @@ class Job(_JobState, Struct, frozen=True):
     status: str | None = None
     current_execution_id: str | None = None
     latest_execution_item_id: str | None = None
-    data_pool_id: str | None = None
-    data_source_id: str | None = None
 
 
 class JobExecution(_JobState, Struct, frozen=True):
@@ -109,14 +107,12 @@ class ModelTable(Struct, frozen=True):
     name: str | None = None
     alias: str | None = None
     alias_or_name: str | None = None
-    data_source_id: str | None = None
 
 
 class Load(_LoadState, Struct, frozen=True):
     """One load of a data model. ``kind`` as Celonis wrote it."""
 
     load_id: str | None = None
-    model_id: str | None = None
     status: str | None = None
     kind: str | None = None
     start_date: int | None = None
@@ -180,20 +176,23 @@ class ShapeError(ValueError):
 def read_job(data: object, job_id: str) -> Job:
     """Parse ``GET …/jobs/{job}``. ``job_id``: the id of the job that was requested."""
     fields = _object(data, "a data job")
-    found = _id(fields, "id")
-    if found is None or found.lower() != job_id.lower():
+    id_ = _id(fields, "id")
+    if id_ is None or id_.lower() != job_id.lower():
         raise ShapeError("a data job has no id, or another one")
     if "status" not in fields and "currentExecutionId" not in fields:
         raise ShapeError("a data job has neither status nor currentExecutionId")
     return Job(
-        id=found,
+        id=id_,
         name=_text(fields, "name"),
         status=_status(fields, "status"),
         current_execution_id=_short_id(fields, "currentExecutionId"),
         latest_execution_item_id=_short_id(fields, "latestExecutionItemId"),
-        data_pool_id=_id(fields, "dataPoolId"),
-        data_source_id=_id(fields, "dataSourceId"),
     )
+
+
+def read_name(data: object) -> str | None:
+    """Parse the name in ``GET …/data-models/{model}``."""
+    return _text(_object(data, "a data model"), "name")
 
 
 def read_executions(data: object) -> list[JobExecution]:
@@ -220,7 +219,6 @@ def read_load(data: object) -> Load | None:
         raise ShapeError("a load has none of the fields of a load")
     record = Load(
         load_id=_short_id(fields, "dataLoadId", "loadId", "id"),
-        model_id=_id(fields, "dataModelId"),
         status=_status(fields, "loadStatus", "status"),
         kind=_text(fields, "loadType", "type"),
         start_date=read_date(fields.get("startDate")),
@@ -269,8 +267,8 @@ def read_failed_tasks(data: object) -> list[tuple[str, str]]:
     """Parse ``GET …/logs/executions``; return id and name of each task with status FAIL."""
     items = _items(data, "executionItems", lambda fields: fields)
     failed = [fields for fields in items if fields.get("status") == JobStatus.FAIL]
-    found = ((_id(fields, "taskId", "id"), _text(fields, "name", "taskName")) for fields in failed)
-    return [(task_id, name or task_id) for task_id, name in found if task_id is not None]
+    tasks = ((_id(fields, "taskId", "id"), _text(fields, "name", "taskName")) for fields in failed)
+    return [(task_id, name or task_id) for task_id, name in tasks if task_id is not None]
 
 
 def read_unsuccessful_tasks(status: str, data: object) -> list[str]:
@@ -278,7 +276,7 @@ def read_unsuccessful_tasks(status: str, data: object) -> list[str]:
     items = _items(data, "executionItems", lambda fields: fields)
     others = [fields for fields in items if fields.get("status") != JobStatus.SUCCESS]
     others.sort(key=lambda fields: fields.get("status") != status)
-    return [found for fields in others if (found := _id(fields, "taskId", "id")) is not None]
+    return [task_id for fields in others if (task_id := _id(fields, "taskId", "id")) is not None]
 
 
 def read_error_messages(data: object) -> list[str]:
@@ -361,7 +359,6 @@ def _table(fields: Mapping[str, Any]) -> ModelTable:
         name=name,
         alias=alias,
         alias_or_name=_text(fields, "aliasOrName") or alias or name,
-        data_source_id=_id(fields, "dataSourceId"),
     )
 
 
@@ -398,14 +395,14 @@ def _id(fields: Mapping[str, Any], *names: str) -> str | None:
 
 
 def _short_id(fields: Mapping[str, Any], *names: str) -> str | None:
-    found = _id(fields, *names)
-    return None if found is None else _shortened(found)
+    value = _id(fields, *names)
+    return None if value is None else _shortened(value)
 
 
-def _shortened(found: str) -> str:
+def _shortened(value: str) -> str:
     """Return the id, or its digest if it is too long."""
-    written = found.encode(errors="surrogatepass")
-    return found if len(written) <= MAX_ID else f"sha256:{hashlib.sha256(written).hexdigest()[:32]}"
+    written = value.encode(errors="surrogatepass")
+    return value if len(written) <= MAX_ID else f"sha256:{hashlib.sha256(written).hexdigest()[:32]}"
 
 
 def _status(fields: Mapping[str, Any], *names: str) -> str | None:

@@ -47,7 +47,7 @@ class Call(Struct, frozen=True):
 
     ``doing`` completes "while …" in an error, ``subject`` is what a 404 did not find, ``permission`` what a
     403 lacks. ``acts``: the request changes something in Celonis. ``signs_in``: any refusal is about the
-    credentials. ``follows``: it continues what another call began.
+    credentials. ``follows``: it continues what another call began. ``name``: of the call in metrics.
     """
 
     method: Literal["GET", "POST"]
@@ -61,6 +61,7 @@ class Call(Struct, frozen=True):
     acts: bool = False
     signs_in: bool = False
     follows: bool = False
+    name: str = ""
 
     def __repr__(self) -> str:
         return f"Call({self.method} {self.path})"  # the body may have a secret
@@ -70,7 +71,7 @@ def get_job(pool: str, job: str) -> Call:
     """``GET /integration/api/pools/{pool}/jobs/{job}``: the job and its current status (documented)."""
     subject = _job(pool, job)
     path = _path("/integration/api/pools/{}/jobs/{}", pool, job)
-    return Call("GET", path, f"reading {subject}", subject, _JOB_PERMISSION)
+    return Call("GET", path, f"reading {subject}", subject, _JOB_PERMISSION, name="get_job")
 
 
 def execute_job(pool: str, job: str, mode: Mode) -> Call:
@@ -80,14 +81,33 @@ def execute_job(pool: str, job: str, mode: Mode) -> Call:
     subject = _job(pool, job)
     path = _path("/integration/api/v2/data-pools/{}/data-jobs/{}/execute", pool, job)
     query = (("mode", mode),)
-    return Call("POST", path, f"starting {subject}", subject, _JOB_PERMISSION, query, acts=True, follows=True)
+    return Call(
+        "POST",
+        path,
+        f"starting {subject}",
+        subject,
+        _JOB_PERMISSION,
+        query,
+        acts=True,
+        follows=True,
+        name="execute_job",
+    )
 
 
 def cancel_job(pool: str, job: str) -> Call:
     """``POST /integration/api/pools/{pool}/jobs/{job}/cancel``, without a body (observed, not documented)."""
     subject = _job(pool, job)
     path = _path("/integration/api/pools/{}/jobs/{}/cancel", pool, job)
-    return Call("POST", path, f"cancelling {subject}", subject, _JOB_PERMISSION, acts=True, follows=True)
+    return Call(
+        "POST",
+        path,
+        f"cancelling {subject}",
+        subject,
+        _JOB_PERMISSION,
+        acts=True,
+        follows=True,
+        name="cancel_job",
+    )
 
 
 def load_model(pool: str, model: str, *, from_cache: bool) -> Call:
@@ -95,7 +115,17 @@ def load_model(pool: str, model: str, *, from_cache: bool) -> Call:
     subject = _model(pool, model)
     path = _path("/integration/api/v1/data-pools/{}/data-models/{}/load", pool, model)
     query = (("fullReload", "false"),) if from_cache else ()
-    return Call("POST", path, f"loading {subject}", subject, _LOAD_PERMISSION, query, acts=True, follows=True)
+    return Call(
+        "POST",
+        path,
+        f"loading {subject}",
+        subject,
+        _LOAD_PERMISSION,
+        query,
+        acts=True,
+        follows=True,
+        name="load_model",
+    )
 
 
 def load_tables(pool: str, model: str, table_ids: Sequence[str]) -> Call:
@@ -108,35 +138,71 @@ def load_tables(pool: str, model: str, table_ids: Sequence[str]) -> Call:
     doing = f"loading {len(table_ids)} {'table' if len(table_ids) == 1 else 'tables'} of {subject}"
     body = json.dumps(list(table_ids)).encode()
     json_type = "application/json"
-    return Call("POST", path, doing, subject, _LOAD_PERMISSION, (), body, json_type, acts=True, follows=True)
+    return Call(
+        "POST",
+        path,
+        doing,
+        subject,
+        _LOAD_PERMISSION,
+        (),
+        body,
+        json_type,
+        acts=True,
+        follows=True,
+        name="load_tables",
+    )
 
 
 def get_tables(pool: str, model: str) -> Call:
     """``GET …/data-models/{model}/tables`` (documented)."""
     subject = _model(pool, model)
     path = _path("/integration/api/v1/data-pools/{}/data-models/{}/tables", pool, model)
-    return Call("GET", path, f"listing the tables of {subject}", subject, _LOAD_PERMISSION)
+    return Call("GET", path, f"listing the tables of {subject}", subject, _LOAD_PERMISSION, name="get_tables")
+
+
+def get_model(pool: str, model: str) -> Call:
+    """``GET …/data-models/{model}`` (not documented, seen in the SDK)."""
+    subject = _model(pool, model)
+    path = _path("/integration/api/pools/{}/data-models/{}", pool, model)
+    return Call("GET", path, f"reading {subject}", subject, _LOAD_PERMISSION, name="get_model")
 
 
 def get_last_load(pool: str, model: str) -> Call:
     """``GET …/data-models/{model}/last-load`` (documented; the fields of its answer are not)."""
     subject = _model(pool, model)
     path = _path("/integration/api/v1/data-pools/{}/data-models/{}/last-load", pool, model)
-    return Call("GET", path, f"reading the last load of {subject}", subject, _LOAD_PERMISSION)
+    return Call(
+        "GET", path, f"reading the last load of {subject}", subject, _LOAD_PERMISSION, name="get_last_load"
+    )
 
 
 def get_load_history(pool: str, model: str) -> Call:
     """``GET …/data-models/{model}/load-history/load-info-sync`` (not documented, seen in the SDK)."""
     subject = _model(pool, model)
     path = _path("/integration/api/pools/{}/data-models/{}/load-history/load-info-sync", pool, model)
-    return Call("GET", path, f"reading the load history of {subject}", subject, _LOAD_PERMISSION)
+    return Call(
+        "GET",
+        path,
+        f"reading the load history of {subject}",
+        subject,
+        _LOAD_PERMISSION,
+        name="get_load_history",
+    )
 
 
 def get_executions(pool: str, job: str) -> Call:
     """``GET /integration/api/pools/{pool}/logs/{job}/executions`` (not documented; used by the SDK)."""
     subject = _job(pool, job)
     path = _path("/integration/api/pools/{}/logs/{}/executions", pool, job)
-    return Call("GET", path, f"listing the executions of {subject}", subject, _JOB_PERMISSION, follows=True)
+    return Call(
+        "GET",
+        path,
+        f"listing the executions of {subject}",
+        subject,
+        _JOB_PERMISSION,
+        follows=True,
+        name="get_executions",
+    )
 
 
 def get_task_executions(pool: str, job: str, execution_id: str) -> Call:
@@ -144,7 +210,15 @@ def get_task_executions(pool: str, job: str, execution_id: str) -> Call:
     subject = _job(pool, job)
     path = _path("/integration/api/pools/{}/logs/executions", pool)
     query = (("executionId", execution_id), ("type", "TASK"), ("id", job))
-    return Call("GET", path, f"listing the tasks of {subject}", subject, _JOB_PERMISSION, query)
+    return Call(
+        "GET",
+        path,
+        f"listing the tasks of {subject}",
+        subject,
+        _JOB_PERMISSION,
+        query,
+        name="get_task_executions",
+    )
 
 
 def get_task_log(pool: str, job: str, execution_id: str, task_id: str) -> Call:
@@ -152,7 +226,15 @@ def get_task_log(pool: str, job: str, execution_id: str, task_id: str) -> Call:
     subject = _job(pool, job)
     path = _path("/integration/api/pools/{}/logs/executions/detail", pool)
     query = (("executionId", execution_id), ("type", "TASK"), ("id", task_id))
-    return Call("GET", path, f"reading the log of a task of {subject}", subject, _JOB_PERMISSION, query)
+    return Call(
+        "GET",
+        path,
+        f"reading the log of a task of {subject}",
+        subject,
+        _JOB_PERMISSION,
+        query,
+        name="get_task_log",
+    )
 
 
 def get_job_log(pool: str, job: str, execution_id: str) -> Call:
@@ -160,7 +242,9 @@ def get_job_log(pool: str, job: str, execution_id: str) -> Call:
     subject = _job(pool, job)
     path = _path("/integration/api/pools/{}/logs/executions/detail", pool)
     query = (("executionId", execution_id), ("type", "JOB"), ("id", job))
-    return Call("GET", path, f"reading the log of {subject}", subject, _JOB_PERMISSION, query)
+    return Call(
+        "GET", path, f"reading the log of {subject}", subject, _JOB_PERMISSION, query, name="get_job_log"
+    )
 
 
 def _path(template: str, *ids: str) -> str:
@@ -252,6 +336,14 @@ class Answer(Struct, frozen=True):
         return 200 <= self.status < 300
 
 
+OnAnswer = Callable[[Call, "Answer | None"], None]
+"""Called after each request with its answer; None if there was none."""
+
+
+def ignore_answer(call: Call, answer: Answer | None) -> None:
+    """Do nothing."""
+
+
 class Transport:
     """Sends requests over connections that are kept open.
 
@@ -260,13 +352,19 @@ class Transport:
     """
 
     def __init__(
-        self, session: Session, timeouts: Timeouts, user_agent: str, clock: Callable[[], float]
+        self,
+        session: Session,
+        timeouts: Timeouts,
+        user_agent: str,
+        clock: Callable[[], float],
+        on_answer: OnAnswer = ignore_answer,
     ) -> None:
         self._session = session
         self._timeouts = timeouts
         self._user_agent = user_agent
         # Not a monotonic clock: it may stop while the function is frozen.
         self._clock = clock
+        self._on_answer = on_answer
         self._last_used = clock()
 
     def send(self, base_url: str, call: Call, headers: Mapping[str, str], seconds: float) -> Answer:
@@ -279,12 +377,15 @@ class Transport:
         self._close_idle_connections()
         limits = (min(self._timeouts.connect, seconds), min(self._timeouts.read, seconds))
         try:
-            return self._exchange(base_url, call, headers, limits)
+            answer = self._exchange(base_url, call, headers, limits)
         except (OSError, RequestException, HTTPError) as error:
+            self._on_answer(call, None)
             reason = _reason(error, limits, base_url)
             raise _unavailable(call, reason, not_sent=_is_not_sent(error)) from error
         finally:
             self._last_used = self._clock()
+        self._on_answer(call, answer)
+        return answer
 
     def close(self) -> None:
         self._session.close()

@@ -7,10 +7,9 @@ docs/configuration.md describes every field.
 # No annotations from __future__: msgspec would compile the text of each at a cold start.
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from functools import partial
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, NamedTuple, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
@@ -18,6 +17,7 @@ from celonis_refresh.celonis import addresses
 from celonis_refresh.errors import WHOLE, Problem
 from celonis_refresh.names import PipelineName
 from celonis_refresh.pipelines.errors import InvalidDefinition
+from celonis_refresh.pipelines.fresh_within import FreshWithin
 from celonis_refresh.validation.convert import InvalidField, PatternType, ValidatedType, convert
 
 UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
@@ -67,6 +67,16 @@ class ConnectionName(PatternType):
     )
 
 
+class ChannelName(PatternType):
+    """The name of a notification channel: ``topic``, ``amazon-q``, or that of a channel's secret."""
+
+    PATTERN = CONNECTION_PATTERN
+    EXPECTED = (
+        "expected the name of a channel: a lower-case letter, then up to 31 lower-case letters, digits or "
+        f"hyphens ({CONNECTION_PATTERN})"
+    )
+
+
 class PoolReference(ValidatedType):
     """A data pool's id or the address of one of its pages."""
 
@@ -94,6 +104,13 @@ class ModelReference(ValidatedType):
         return text
 
 
+class DisplayName(PatternType):
+    """The name of a data job or data model in messages."""
+
+    PATTERN = r"[^\x00-\x1f\x7f]{1,128}"
+    EXPECTED = "expected a name of 1 to 128 characters without control characters"
+
+
 Timeout = Annotated[int, Meta(ge=10, le=7 * 24 * HOUR)]
 TableName = Annotated[str, Meta(min_length=1, max_length=256)]
 
@@ -106,6 +123,7 @@ class JobStep(_Strict, frozen=True, kw_only=True):
     """A data job to execute."""
 
     job: JobReference
+    name: DisplayName = DisplayName("")
     mode: Mode = Mode.FULL
     timeout: Timeout = 6 * HOUR
 
@@ -118,6 +136,8 @@ class LoadStep(_Strict, frozen=True, kw_only=True):
     """A data model to load."""
 
     data_model: ModelReference
+    # In records and events, the name is that of the definition only: no poll of a load shows it.
+    name: DisplayName = DisplayName("")
     explicit_kind: LoadKind | UnsetType = field(default=UNSET, name="kind")
     tables: Annotated[tuple[TableName, ...], Meta(max_length=MAX_TABLES)] = ()
     timeout: Timeout = 6 * HOUR
@@ -153,6 +173,26 @@ class Polling(_Strict, frozen=True, kw_only=True):
             raise InvalidField("floor must not be greater than ceiling")
 
 
+MAX_CHANNELS = 5
+"""Channels of a pipeline: each is one more item in the transaction that ends a run."""
+
+
+class Notify(_Strict, frozen=True, kw_only=True):
+    """Who is notified of a pipeline's runs. Times in seconds.
+
+    ``channels``: those of the stack if left out. ``repeat_after``: the same failure of the same step sends no
+    other notification before. ``stuck_after``: how long a step of a run waits before a notification is sent.
+    """
+
+    channels: Annotated[tuple[ChannelName, ...], Meta(max_length=MAX_CHANNELS)] | UnsetType = UNSET
+    repeat_after: Annotated[int, Meta(ge=0, le=7 * 24 * HOUR)] = 0
+    stuck_after: Annotated[int, Meta(ge=300, le=7 * 24 * HOUR)] = HOUR
+
+    def __post_init__(self) -> None:
+        if self.channels and len(set(self.channels)) < len(self.channels):
+            raise InvalidField("the same channel appears twice")
+
+
 Group = Annotated[tuple[JobStep, ...], Meta(min_length=1, max_length=MAX_STEPS)]
 
 
@@ -169,6 +209,8 @@ class Definition(_Strict, frozen=True, kw_only=True):
     when_busy: Literal["wait", "fail"] = "wait"
     when_running: Literal["join", "skip"] = "join"
     paused: bool = False
+    notify: Notify = Notify()
+    fresh_within: FreshWithin | None = None
 
     @property
     def data_pool_id(self) -> str:
@@ -202,18 +244,26 @@ class InlineDefinition(Definition, frozen=True, kw_only=True):
     name: PipelineName
 
 
+class DefinitionPage(NamedTuple):
+    """``texts``: definitions as JSON, by pipeline. ``token``: of the next page; None on the last."""
+
+    texts: Mapping[str, str]
+    token: str | None
+
+
 D = TypeVar("D", bound=Definition)
 
 
 def parse_definition(pipeline: str, text: str) -> Definition:
     """Return the definition in the text of a parameter. Raises ``InvalidDefinition``."""
     what = f"The definition of pipeline {pipeline!r}"
-    _check_length(what, text)
+    _check_length(what, text, pipeline)
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidDefinition(what, [Problem(WHOLE, f"must be JSON: {error}")]) from None
-    return read_definition(what, Definition, document)
+        problem = Problem(WHOLE, f"must be JSON: {error}")
+        raise InvalidDefinition(what, [problem], pipeline=pipeline) from None
+    return read_definition(what, Definition, document, pipeline)
 
 
 def parse_inline(document: object) -> InlineDefinition:
@@ -223,17 +273,39 @@ def parse_inline(document: object) -> InlineDefinition:
     return read_definition(what, InlineDefinition, document)
 
 
-def _check_length(what: str, text: str) -> None:
+def _check_length(what: str, text: str, pipeline: str = "") -> None:
     if len(text.encode(errors="replace")) > MAX_DOCUMENT:
-        raise InvalidDefinition(what, [Problem(WHOLE, f"at most {MAX_DOCUMENT} bytes")])
+        problem = Problem(WHOLE, f"at most {MAX_DOCUMENT} bytes")
+        raise InvalidDefinition(what, [problem], pipeline=pipeline)
 
 
-def read_definition(what: str, model: type[D], document: object) -> D:
+def read_definition(what: str, model: type[D], document: object, pipeline: str = "") -> D:
     """Return ``document`` as a definition. Raises ``InvalidDefinition`` with all problems."""
-    definition = convert(model, document, partial(InvalidDefinition, what))
+
+    def invalid(problems: Sequence[Problem]) -> InvalidDefinition:
+        return InvalidDefinition(what, problems, pipeline=pipeline, notify=_readable_notify(document))
+
+    definition = convert(model, document, invalid)
     if problems := list(_disagreements(definition)):
-        raise InvalidDefinition(what, problems)
+        raise invalid(problems)
     return definition
+
+
+def _readable_notify(document: object) -> Notify | None:
+    """Return the ``notify`` of a definition that is not valid, or its channels, if these can be read."""
+    notify = document.get("notify") if isinstance(document, dict) else None
+    if not isinstance(notify, dict):
+        return None
+    for part in (notify, {"channels": notify.get("channels")}):
+        try:
+            return convert(Notify, part, _Unreadable)
+        except _Unreadable:
+            continue
+    return None
+
+
+class _Unreadable(Exception):
+    """A part of a definition cannot be read."""
 
 
 def _disagreements(definition: Definition) -> Iterator[Problem]:

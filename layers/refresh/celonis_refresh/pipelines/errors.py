@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from celonis_refresh.errors import Problem, RefreshError
+
+if TYPE_CHECKING:
+    from celonis_refresh.pipelines.definition import Notify
 
 MAX_NAMED = 20
 """Existing pipelines that an error names."""
@@ -15,18 +19,25 @@ SIMILAR = 0.6
 class InvalidInput(RefreshError):
     """Fields of a document are not valid.
 
-    ``problems``: in the order of the document. ``what``: the document.
+    ``problems``: in the order of the document. ``what``: the document. ``pipeline``: its name, if known.
     """
 
-    def __init__(self, what: str, problems: Sequence[Problem], *, hint: str = "") -> None:
+    def __init__(self, what: str, problems: Sequence[Problem], *, hint: str = "", pipeline: str = "") -> None:
         self.what = what
+        self.pipeline = pipeline
         self.problems = tuple(problems)
         text = "; ".join(f"{problem.field}: {problem.expected}" for problem in problems)
         super().__init__(f"{what} is not valid: {text}.", hint=hint)
 
 
 class InvalidDefinition(InvalidInput):
-    """The definition of a pipeline is not valid."""
+    """The definition of a pipeline is not valid. ``notify``: its channels, if these can be read."""
+
+    def __init__(
+        self, what: str, problems: Sequence[Problem], *, pipeline: str = "", notify: Notify | None = None
+    ) -> None:
+        self.notify = notify
+        super().__init__(what, problems, pipeline=pipeline)
 
 
 class InvalidTrigger(InvalidInput):
@@ -36,28 +47,28 @@ class InvalidTrigger(InvalidInput):
 class UnknownPipeline(RefreshError):
     """No pipeline of that name is defined.
 
-    ``where``: the parameter that would define it; ``known``: existing pipelines, None if the caller may not
-    list them.
+    ``where``: the parameter that would define it; ``existing``: names of all pipelines, None if
+    the caller may not list them.
     """
 
-    def __init__(self, pipeline: str, *, where: str, known: Sequence[str] | None = None) -> None:
+    def __init__(self, pipeline: str, *, where: str, existing: Sequence[str] | None = None) -> None:
         self.pipeline = pipeline
         self.where = where
-        self.known = known
+        self.existing = existing
         hint = f"Define it as the parameter {where}, or check the name."
         super().__init__(
             f"There is no pipeline named {pipeline!r}.",
-            hint=hint if known is None else f"{hint} {_known_pipelines(pipeline, known)}",
+            hint=hint if existing is None else f"{hint} {_known_pipelines(pipeline, existing)}",
         )
 
-    def among(self, known: Sequence[str]) -> UnknownPipeline:
+    def among(self, existing: Sequence[str]) -> UnknownPipeline:
         """Return the error with the existing pipelines, for a caller that may list them."""
-        return UnknownPipeline(self.pipeline, where=self.where, known=known)
+        return UnknownPipeline(self.pipeline, where=self.where, existing=existing)
 
 
-def _known_pipelines(name: str, known: Sequence[str]) -> str:
+def _known_pipelines(name: str, existing: Sequence[str]) -> str:
     """Return a sentence with the existing pipelines, similar names first."""
-    if not known:
+    if not existing:
         return "No pipeline is defined yet."
     from difflib import SequenceMatcher  # only this error needs it
 
@@ -65,6 +76,6 @@ def _known_pipelines(name: str, known: Sequence[str]) -> str:
         ratio = SequenceMatcher(None, name.lower(), other.lower()).ratio()
         return (-ratio if ratio >= SIMILAR else 0.0, other)
 
-    first = sorted(known, key=distance)
+    first = sorted(existing, key=distance)
     more = f" and {len(first) - MAX_NAMED} more" if len(first) > MAX_NAMED else ""
     return f"Known pipelines: {', '.join(first[:MAX_NAMED])}{more}."

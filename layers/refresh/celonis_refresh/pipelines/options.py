@@ -23,7 +23,7 @@ MAX_WARNINGS, MAX_WARNING_LENGTH = 5, 300
 ALL_TABLES: Final = "all"
 
 _MODE_RANK: Final = {Mode.DELTA: 0, None: 1, Mode.FULL: 2}
-"""``None``, the mode in the definition, is at least DELTA and at most FULL."""
+"""``None`` means the mode in the definition, which is between DELTA and FULL."""
 
 
 class Reason(NamedTuple):
@@ -55,7 +55,7 @@ class RunOptions(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
     def join(self, other: RunOptions) -> RunOptions:
-        """Return the minimum options that cover both."""
+        """Return the smallest options that cover both."""
         tables = self.tables | other.tables
         complete = self.complete or other.complete or _are_too_many(tables)
         as_defined = not complete and (self.as_defined or other.as_defined)
@@ -139,11 +139,11 @@ def inapplicable(pipeline: str, definition: Definition, options: RunOptions) -> 
 def check_applicable(pipeline: str, definition: Definition, options: RunOptions) -> None:
     """Raise ``InvalidTrigger`` for options that the pipeline cannot use."""
     if problems := inapplicable(pipeline, definition, options):
-        raise InvalidTrigger("The trigger", problems)
+        raise InvalidTrigger("The trigger", problems, pipeline=pipeline)
 
 
 def covering(pipeline: str, definition: Definition, mode: object, tables: object, warning: str) -> RunOptions:
-    """Return the minimum options that cover everything that invalid options may mean.
+    """Return the smallest options that cover all possible meanings of invalid ones.
 
     ``warning``: what is wrong with them.
     """

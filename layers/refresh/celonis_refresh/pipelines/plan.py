@@ -15,6 +15,11 @@ from celonis_refresh.pipelines.options import RunOptions
 AS_DEFINED: Final = RunOptions()
 
 
+def labelled(id_: str, name: str) -> str:
+    """Return a job or data model as messages show it."""
+    return f'"{name}" ({id_})' if name else id_
+
+
 class PlannedJob(Struct, frozen=True):
     """One job of a run. ``step``: its name in the run; jobs of the same ``stage`` run in parallel."""
 
@@ -23,6 +28,12 @@ class PlannedJob(Struct, frozen=True):
     mode: Mode
     stage: int
     timeout: int
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """The job in a message: its id, with the name that the definition gives it."""
+        return labelled(self.job, self.name)
 
 
 class PlannedLoad(Struct, frozen=True):
@@ -42,6 +53,12 @@ class PlannedLoad(Struct, frozen=True):
     timeout: int
     on_warning: Literal["succeed", "fail"]
     started_by: Literal["run", "job"]
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """The data model in a message: its id, with the name that the definition gives it."""
+        return labelled(self.data_model, self.name)
 
     @property
     def names_tables(self) -> bool:
@@ -96,7 +113,8 @@ def make_plan(definition: Definition, options: RunOptions, skip: Collection[str]
 
 
 def _job(number: int, stage: int, step: JobStep, options: RunOptions) -> PlannedJob:
-    return PlannedJob(f"job-{number}", step.job_id, options.mode or step.mode, stage, step.timeout)
+    mode = options.mode or step.mode
+    return PlannedJob(f"job-{number}", step.job_id, mode, stage, step.timeout, step.name)
 
 
 def _load(number: int, step: LoadStep, options: RunOptions, *, is_alone: bool) -> PlannedLoad:
@@ -113,21 +131,37 @@ def _load(number: int, step: LoadStep, options: RunOptions, *, is_alone: bool) -
         timeout=step.timeout,
         on_warning=step.on_warning,
         started_by=step.started_by,
+        name=step.name,
     )
 
 
 SHOWN = 50
+REQUESTED_HINT = "Start a new run with tables that exist: a retry requests the same tables again. "
 
 
 class UnknownTable(RefreshError):
-    """No data model of the run has these tables. ``known``: existing names and aliases."""
+    """No data model of the run has these tables. ``existing``: existing names and aliases.
 
-    def __init__(self, tables: Collection[str], known: Collection[str]) -> None:
+    ``models``: the data models that were searched, as messages show them. ``requested``: whether the options
+    of the run name the tables, which a retry keeps; otherwise the definition names them.
+    """
+
+    def __init__(
+        self,
+        tables: Collection[str],
+        existing: Collection[str],
+        models: Sequence[str],
+        *,
+        requested: bool = False,
+    ) -> None:
         self.tables = tuple(sorted(tables))
-        self.known = tuple(sorted(known))
+        self.existing = tuple(sorted(existing))
+        self.models = tuple(models)
+        noun = "data model" if len(self.models) == 1 else "data models"
+        action = REQUESTED_HINT if requested else ""
         super().__init__(
-            f"No table {_listed(self.tables)} in the data model.",
-            hint=f"Existing tables: {_listed(self.known) or 'none'}. Nothing was started.",
+            f"No table {_listed(self.tables)} in {noun} {_listed(self.models)}.",
+            hint=f"{action}Existing tables: {_listed(self.existing) or 'none'}. Nothing was started.",
         )
 
 
@@ -164,20 +198,21 @@ def resolve(plan: Plan, models: Mapping[str, Iterable[ModelTable]]) -> Resolutio
     missing if loads are left out. If several triggers were merged, unknown tables are dropped as long as
     other options remain. Raises ``UnknownTable``.
     """
-    tables = {model: tuple(found) for model, found in models.items()}
-    everywhere = [table for found in tables.values() for table in found]
+    tables = {model: tuple(matches) for model, matches in models.items()}
+    everywhere = [table for matches in tables.values() for table in matches]
     missing = tuple(name for name in plan.requested if not _matches(name, everywhere))
     missing = () if plan.lacks_loads else missing
     remains = plan.as_defined or len(missing) < len(plan.requested)
     if missing and not (plan.may_drop and remains):
-        raise UnknownTable(missing, _names(everywhere))
+        searched = [load.label for load in plan.loads if load.data_model in tables]
+        raise UnknownTable(missing, _names(everywhere), searched, requested=True)
     loads = {load.step: _resolve(load, tables.get(load.data_model, ())) for load in plan.loads}
     return Resolution(loads, missing)
 
 
 def _resolve(load: PlannedLoad, tables: Collection[ModelTable]) -> ResolvedLoad:
     if missing := {name for name in load.tables if not _matches(name, tables)}:
-        raise UnknownTable(missing, _names(tables))
+        raise UnknownTable(missing, _names(tables), [load.label])
     requested = _pick(load.requested, tables)
     if load.only_requested and requested:
         return ResolvedLoad(LoadKind.PARTIAL, requested)
@@ -189,17 +224,17 @@ def _resolve(load: PlannedLoad, tables: Collection[ModelTable]) -> ResolvedLoad:
 
 def _matches(name: str, tables: Iterable[ModelTable]) -> list[ModelTable]:
     """Return the tables with this name or alias, or the one with this id in any spelling."""
-    found = canonical_id(name)
+    id_ = canonical_id(name)
     return [
         table
         for table in tables
-        if name in (table.name, table.alias, table.alias_or_name) or found == canonical_id(table.id)
+        if name in (table.name, table.alias, table.alias_or_name) or id_ == canonical_id(table.id)
     ]
 
 
 def _pick(names: Iterable[str], tables: Collection[ModelTable]) -> dict[str, str]:
-    found = [table for name in names for table in _matches(name, tables)]
-    return {table.id: table.alias_or_name or table.name or table.id for table in found}
+    matches = [table for name in names for table in _matches(name, tables)]
+    return {table.id: table.alias_or_name or table.name or table.id for table in matches}
 
 
 def _names(tables: Iterable[ModelTable]) -> set[str]:

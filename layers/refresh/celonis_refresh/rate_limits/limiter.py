@@ -23,7 +23,7 @@ from msgspec import Struct
 from celonis_refresh.celonis.errors import CelonisThrottled
 from celonis_refresh.celonis.transport import Call, RateLimit
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.observability import logger
+from celonis_refresh.observability import logger, measure
 from celonis_refresh.runs.table import Action, ConditionFailed, Table, rate_limit_key
 from celonis_refresh.timing import Clock, Deadline
 
@@ -33,7 +33,7 @@ ASSUMED_CLIENTS = 10
 """Assumed number of clients that share the remaining requests: other runs, other services, users."""
 
 WINDOWS = (1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0)
-"""Windows by which rate limits count, in seconds."""
+"""Windows of rate limits in seconds."""
 SHARE = 0.8
 """Fraction of a limit that the slots use; the rest is for clients outside of this service."""
 MAX_SLOT_SECONDS = 60.0
@@ -89,7 +89,7 @@ WRITE_SECONDS = 1.0
 EXPIRES_SECONDS = 3600
 """How long the item is kept after ``throttled_until``."""
 ROUNDS = 8
-"""How often a reservation is tried while other tasks reserve slots."""
+"""Attempts of a reservation while other tasks reserve slots."""
 
 
 class NotThrottled(Exception):
@@ -146,7 +146,7 @@ class RateLimitState(Struct):
         return None
 
     def start_throttling(self, until: float, throttled_until: float, step: float) -> bool:
-        """Require slots, none before ``until``; False if they are required already."""
+        """Require slots, none before ``until``; return False if they are already required."""
         facts = {"next": until, "later": until, "step": step, **_until(throttled_until)}
         condition = "attribute_not_exists(pk) OR #throttled_until <= :now"
         return self._set(facts, condition, {"now": self.clock()})
@@ -167,11 +167,11 @@ class RateLimitState(Struct):
         return self._apply(self.table.set(self.key, facts, condition, values))
 
     def _apply(self, change: Action) -> bool:
-        """Return whether the condition held. The item is known afterwards in either case."""
+        """Return whether the condition held. In both cases the item is up to date afterwards."""
         try:
             self._note(self.table.changed(change, Deadline.after(WRITE_SECONDS, self.clock)))
         except ConditionFailed as refused:
-            self._note(refused.found[0])
+            self._note(refused.items[0])
             return False
         return True
 
@@ -186,11 +186,11 @@ def _until(at: float) -> dict[str, float]:
 STATE_SECONDS = 10.0
 """Maximum age of the state while no slots are needed."""
 FIRST_MAX_WAIT, LATER_MAX_WAIT = 1.0, 5.0
-"""Longest wait for a slot by the first request of a task, and for a pause by its later requests."""
+"""Maximum wait of a task's first request for a slot, and of its later requests for the end of a pause."""
 MIN_SECONDS = 1.0
 """Time reserved for the request itself."""
 ASSUMED_REQUESTS = 3.0
-"""Requests that a task is assumed to make before any were counted."""
+"""Assumed requests of a task before any were counted."""
 SMOOTHING = 1 / 3
 MIN_THROTTLED_SECONDS = 60.0
 """How long slots are required after an answer with a low remainder; twice the pause if that is longer."""
@@ -221,17 +221,17 @@ class SharedRateLimiter:
         self._count(call)
         try:
             wait = self._pause(call, seconds) if call.follows else self._wait_for_slot(call, seconds)
-        except CelonisThrottled:
+        except CelonisThrottled as throttled:
             self._requests = 0
+            measure("CelonisThrottledTime", throttled.retry_after)
             raise
         except NotThrottled:
             return
-        except (RefreshError, KeyError, TypeError, ValueError) as trouble:
-            logger.warning(
-                "the rate limit could not be read; the request is sent", extra={"why": str(trouble)}
-            )
+        except (RefreshError, KeyError, TypeError, ValueError) as error:
+            logger.warning("the rate limit could not be read; the request is sent", extra={"why": str(error)})
             return
         if wait > 0:
+            measure("CelonisThrottledTime", wait)
             self._sleep(wait)
 
     def answered(self, limit: RateLimit | None, retry_after: float | None) -> None:
@@ -246,8 +246,8 @@ class SharedRateLimiter:
             step = max(spread, slot_seconds(reported[0], reported[2]))
             lasting = min(SPREAD_SLOTS * spread, reported[2] or 0.0)
             self._slow_down(wait, step, max(MIN_THROTTLED_SECONDS, lasting))
-        except (RefreshError, KeyError, TypeError, ValueError) as trouble:
-            logger.warning("the rate limit could not be written", extra={"why": str(trouble)})
+        except (RefreshError, KeyError, TypeError, ValueError) as error:
+            logger.warning("the rate limit could not be written", extra={"why": str(error)})
 
     def _count(self, call: Call) -> None:
         """Count the requests that tasks of this process make."""
@@ -279,7 +279,7 @@ class SharedRateLimiter:
         return slot - now
 
     def _throttled(self, call: Call) -> CelonisThrottled:
-        """Return the error that sends the task away, with a slot to come back at."""
+        """Return the error that makes the task retry at the time of its slot."""
         state, now = self._state, self._clock()
         queue = max(now, self._paused_until, state.next)
         place = state.reserve("later", state.step * self._usual_requests, queue)

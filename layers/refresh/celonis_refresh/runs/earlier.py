@@ -1,6 +1,6 @@
 """Our last executions of each data job and data model, stored beside its lease.
 
-They are never taken for a later run's own, and an observation without the newest of them is stale. The item
+They never count as a later run's own, and an observation without the newest of them is stale. The item
 is written in the transaction that frees the lease, so the next holder always reads it.
 
 A waiting run has no lease. What its polls have shown running is stored here as well, so that no other run
@@ -66,7 +66,7 @@ class Earlier(Struct, frozen=True):
     def from_item(item: Mapping[str, Any] | None) -> Earlier:
         if not item:
             return Earlier()
-        newest = tuple(found for found in (item.get("id"), item.get("other_id")) if found)
+        newest = tuple(id_ for id_ in (item.get("id"), item.get("other_id")) if id_)
         return Earlier(
             ids=tuple(item["ids"]),
             newest=newest,
@@ -74,8 +74,8 @@ class Earlier(Struct, frozen=True):
             visible_by=float(item["visible_by"]),
             shows_running=bool(item.get("shows_running")),
             busy={
-                run_id: Busy(seen["until"], tuple(seen["rows"]))
-                for run_id, seen in item.get("busy", {}).items()
+                run_id: Busy(entry["until"], tuple(entry["rows"]))
+                for run_id, entry in item.get("busy", {}).items()
             },
             run_id=item.get("run_id"),
         )
@@ -91,10 +91,10 @@ class Earlier(Struct, frozen=True):
     ) -> Earlier:
         """Return this with one more execution of ours; ``others``: ids shown beside it.
 
-        If there are ``others``, one of these has to be shown instead: they began later.
+        If there are ``others``, one of these must be shown instead, because they began later.
         """
         newest = tuple(sorted(ids)[:2])
-        kept = [*newest, *(found for found in self.ids if found not in newest)][:MAX_EARLIER]
+        kept = [*newest, *(id_ for id_ in self.ids if id_ not in newest)][:MAX_EARLIER]
         last = tuple(sorted(others)[-2:])
         return Earlier(
             ids=tuple(kept),
@@ -107,7 +107,7 @@ class Earlier(Struct, frozen=True):
 
     def with_busy(self, run_id: str, busy: Busy, now: float) -> Earlier:
         """Return this with what a poll of a waiting run has shown; expired entries are removed."""
-        counting = {other: seen for other, seen in self.busy.items() if seen.until > now}
+        counting = {other: entry for other, entry in self.busy.items() if entry.until > now}
         return replace(self, busy={**counting, run_id: busy})
 
     def shows_end_of_busy(self, run_id: str, ended_rows: Collection[str], now: float) -> bool:
@@ -115,12 +115,12 @@ class Earlier(Struct, frozen=True):
 
         ``run_id``: the current run, "" if its own polls count as well.
         """
-        others = [seen for other, seen in self.busy.items() if other != run_id]
-        return all(seen.is_shown_by(ended_rows, now) for seen in others)
+        others = [entry for other, entry in self.busy.items() if other != run_id]
+        return all(entry.is_shown_by(ended_rows, now) for entry in others)
 
     def is_shown_by(self, ids: Collection[str], newest_start: int | None, now: float) -> bool:
         """Return whether an observation with these ids and newest start shows our last execution."""
-        if self.visible_by <= now or any(found in ids for found in self.newest):
+        if self.visible_by <= now or any(id_ in ids for id_ in self.newest):
             return True
         return self.started is not None and newest_start is not None and self.started <= newest_start
 
@@ -146,7 +146,7 @@ class Earlier(Struct, frozen=True):
                 "shows_running": self.shows_running,
                 "run_id": self.run_id,
                 "busy": _to_json(self.busy),
-                "busy_until": max((seen.until for seen in self.busy.values()), default=0.0),
+                "busy_until": max((entry.until for entry in self.busy.values()), default=0.0),
             },
             condition,
             values,
@@ -162,7 +162,7 @@ def _is_stored(earlier: Earlier) -> tuple[str, dict[str, Any] | None]:
 
 
 def _to_json(busy: Mapping[str, Busy]) -> dict[str, Any]:
-    return {run_id: {"until": seen.until, "rows": seen.rows} for run_id, seen in busy.items()}
+    return {run_id: {"until": entry.until, "rows": entry.rows} for run_id, entry in busy.items()}
 
 
 def check_shown(
@@ -176,7 +176,7 @@ def check_shown(
     parts = ["attribute_not_exists(pk)", "#visible_by <= :now"]
     some = sorted(ids)[:MAX_OPERANDS]
     if some:
-        named = {f"id{number}": found for number, found in enumerate(some)}
+        named = {f"id{number}": id_ for number, id_ in enumerate(some)}
         operands = ", ".join(f":{name}" for name in named)
         parts += [f"#id IN ({operands})", f"#other_id IN ({operands})"]
         values |= named
@@ -193,14 +193,14 @@ def read_earlier(table: Table, lease: str) -> Earlier:
 
 
 def note_busy(table: Table, run_id: str, lease: str, busy: Busy, clock: Clock, deadline: Deadline) -> None:
-    """Store for the other runs what a poll of a waiting run has shown.
+    """Store what a poll of a waiting run has shown, for the other runs.
 
     Needs no lease; concurrent writes of other runs are kept. Raises ``TableBusy``.
     """
     for _ in range(MAX_ROUNDS):
-        found = read_earlier(table, lease)
-        after = found.with_busy(run_id, busy, clock())
+        before = read_earlier(table, lease)
+        after = before.with_busy(run_id, busy, clock())
         with contextlib.suppress(ConditionFailed):  # it has changed since it was read
-            table.transact([after.write(table, lease, replaces=found)], deadline)
+            table.transact([after.write(table, lease, replaces=before)], deadline)
             return
     raise TableBusy("the last executions kept changing")

@@ -88,8 +88,12 @@ class StaleBaseline(RefreshError):
 
 
 class TableBusy(RefreshError):
-    """Too much contention, and nothing was written; or no answer in time, and it may be written."""
+    """Too much contention and nothing was written, or no response in time and it may be written.
 
-    def __init__(self, reason: str) -> None:
+    ``is_read``: nothing was to be written.
+    """
+
+    def __init__(self, reason: str, *, is_read: bool = False) -> None:
         self.reason = reason
-        super().__init__(f"The table did not accept the change in time ({reason}).", hint="Try again.")
+        what = "answer" if is_read else "accept the change"
+        super().__init__(f"The table did not {what} in time ({reason}).", hint="Try again.")

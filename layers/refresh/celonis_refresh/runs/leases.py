@@ -103,8 +103,8 @@ class Lease(Struct, frozen=True):
 
     def item(self, at: str) -> dict[str, Any]:
         at = self.at or at
-        known = {name: value for name, value in self._attributes().items() if value is not None}
-        return {"pk": self.key, "at": at, "status": LEASED, "position": f"{at} {self.key}", **known}
+        attributes = {name: value for name, value in self._attributes().items() if value is not None}
+        return {"pk": self.key, "at": at, "status": LEASED, "position": f"{at} {self.key}", **attributes}
 
     def _condition(self) -> tuple[str, dict[str, Any]]:
         if self.is_unused:
@@ -179,16 +179,16 @@ class Leases(Struct, frozen=True):
         have. A lease of an ended run is taken over after ``held_until``, when everything that the run started
         is visible. Raises ``RunClosed``, ``RunNotFound``, ``StepMoved`` and ``TableBusy``.
         """
-        known = self._known({key: Lease(key, request.run_id) for key in held})
+        view = self._view({key: Lease(key, request.run_id) for key in held})
         for _ in range(MAX_ROUNDS):
-            blocked = known.blocked(request)
+            blocked = view.blocked(request)
             if blocked is not None:
                 return blocked
-            changes = known.changes(request.leases, lambda lease: known.acquired(lease, request.run_id))
+            changes = view.changes(request.leases, lambda lease: view.acquired(lease, request.run_id))
             if not changes:
                 return None
-            checks = {key: known.lease(key).check_queue(self.table) for key in request.later}
-            if self._write(step, known, changes | checks, deadline):
+            checks = {key: view.lease(key).check_queue(self.table) for key in request.later}
+            if self._write(step, view, changes | checks, deadline):
                 return None
         raise TableBusy("the leases kept changing")
 
@@ -199,14 +199,14 @@ class Leases(Struct, frozen=True):
         """
         request = blocked.request
         own, run_id, place = request.leases[0], request.run_id, replace(request.place, until=until)
-        known = self._known({lease.key: lease for lease in blocked.queue_for})
+        view = self._view({lease.key: lease for lease in blocked.queue_for})
 
         def after(lease: Lease) -> Lease:
             if lease.run_id == run_id and lease.key != own:
                 return lease  # another step of the run uses it
             return lease.without([run_id]).queued(run_id, place)
 
-        self._write_until(step, known, lambda: known.changes(known.leases, after), deadline)
+        self._write_until(step, view, lambda: view.changes(view.leases, after), deadline)
 
     def release(
         self,
@@ -223,19 +223,19 @@ class Leases(Struct, frozen=True):
         Raises as :meth:`acquire` does.
         """
         run_id = request.run_id
-        known = self._known({key: Lease(key, run_id if held else None) for key in request.leases})
+        view = self._view({key: Lease(key, run_id if held else None) for key in request.leases})
 
         def after(lease: Lease) -> Lease:
             freed = lease.without([run_id])
             return freed if place is None else freed.queued(run_id, place)
 
         def actions() -> dict[str, Action]:
-            changes = known.changes(known.leases, after)
-            left = () if held else [key for key in known.leases if key not in changes]
-            checks = {key: self.table.check(key, NOT_HELD_BY, {"run_id": run_id}) for key in left}
+            changes = view.changes(view.leases, after)
+            unchanged = () if held else [key for key in view.leases if key not in changes]
+            checks = {key: self.table.check(key, NOT_HELD_BY, {"run_id": run_id}) for key in unchanged}
             return changes | checks
 
-        self._write_until(step, known, actions, deadline)
+        self._write_until(step, view, actions, deadline)
 
     def end(
         self, run_id: str, lease: str, step: StepWrite, deadline: Deadline, earlier: Earlier | None = None
@@ -244,8 +244,8 @@ class Leases(Struct, frozen=True):
 
         Raises as :meth:`acquire` does.
         """
-        known = self._known({lease: Lease(lease, run_id)})
-        self._write_until(step, known, lambda: self._freed(run_id, lease, known, earlier), deadline)
+        view = self._view({lease: Lease(lease, run_id)})
+        self._write_until(step, view, lambda: self._freed(run_id, lease, view, earlier), deadline)
 
     def inherit(self, request: LeaseRequest, former: str, step: StepWrite, deadline: Deadline) -> bool:
         """Acquire all leases of the request for a run that resumes what another run left running.
@@ -253,27 +253,27 @@ class Leases(Struct, frozen=True):
         ``former``: that run, which has ended. Returns False if any other run has one of the leases. Queued
         runs stay queued. Writes ``step`` as well. Raises as :meth:`acquire` does.
         """
-        known = self._known({key: self.find(key) for key in request.leases})
+        view = self._view({key: self.find(key) for key in request.leases})
         mine = (None, request.run_id, former)
         for _ in range(MAX_ROUNDS):
-            if any(known.lease(key).run_id not in mine for key in request.leases):
+            if any(view.lease(key).run_id not in mine for key in request.leases):
                 return False
-            changes = known.changes(request.leases, lambda lease: known.acquired(lease, request.run_id))
-            if self._write(step, known, changes, deadline):
+            changes = view.changes(request.leases, lambda lease: view.acquired(lease, request.run_id))
+            if self._write(step, view, changes, deadline):
                 return True
         raise TableBusy("the leases kept changing")
 
     def free(self, run_id: str, lease: str, deadline: Deadline, earlier: Earlier | None = None) -> None:
         """Free the lease if this run has it, store its execution as ``earlier``, and remove its place."""
-        known = self._known({lease: Lease(lease, run_id)})
+        view = self._view({lease: Lease(lease, run_id)})
         for _ in range(MAX_ROUNDS):
-            actions = self._freed(run_id, lease, known, earlier)
+            actions = self._freed(run_id, lease, view, earlier)
             if not actions:
                 return  # it is free, or another run has it
             try:
                 self._apply(list(actions.values()), deadline)
             except ConditionFailed as refused:
-                known.learn(dict(zip(actions, refused.found, strict=True)))
+                view.learn(dict(zip(actions, refused.items, strict=True)))
             else:
                 return
         raise TableBusy("the lease kept changing")
@@ -290,8 +290,8 @@ class Leases(Struct, frozen=True):
 
     def remove_ended(self, lease: Lease, deadline: Deadline) -> bool:
         """Remove places that have expired or whose run has ended; return whether there were any."""
-        known = self._known({})
-        ended = [run_id for run_id, place in lease.queue.items() if not known.counts(run_id, place)]
+        view = self._view({})
+        ended = [run_id for run_id, place in lease.queue.items() if not view.counts(run_id, place)]
         change = lease.change_to(lease.without(ended), self.table, iso(self.clock()))
         if change is None:
             return False
@@ -299,36 +299,42 @@ class Leases(Struct, frozen=True):
             self._apply([change], deadline)
         return True
 
-    def _known(self, leases: Mapping[str, Lease]) -> _Known:
-        return _Known(self.table, self.clock, dict(leases))
+    def _view(self, leases: Mapping[str, Lease]) -> _LeaseView:
+        return _LeaseView(self.table, self.clock, dict(leases))
 
-    def _freed(self, run_id: str, lease: str, known: _Known, earlier: Earlier | None) -> Mapping[str, Action]:
+    def _freed(
+        self, run_id: str, lease: str, view: _LeaseView, earlier: Earlier | None
+    ) -> Mapping[str, Action]:
         """Return the actions that free a lease of the run and store an execution."""
         stored = {}
-        if earlier is not None and known.lease(lease).run_id == run_id:
+        if earlier is not None and view.lease(lease).run_id == run_id:
             stored = {earlier_key(lease): replace(earlier, run_id=run_id).write(self.table, lease)}
-        return known.changes([lease], lambda found: found.without([run_id])) | stored
+        return view.changes([lease], lambda current: current.without([run_id])) | stored
 
     def _write_until(
-        self, step: StepWrite, known: _Known, actions: Callable[[], Mapping[str, Action]], deadline: Deadline
+        self,
+        step: StepWrite,
+        view: _LeaseView,
+        actions: Callable[[], Mapping[str, Action]],
+        deadline: Deadline,
     ) -> None:
         """Write the step and the actions, which are computed again after each conflict."""
         for _ in range(MAX_ROUNDS):
-            if self._write(step, known, actions(), deadline):
+            if self._write(step, view, actions(), deadline):
                 return
         raise TableBusy("the leases kept changing")
 
     def _write(
-        self, step: StepWrite, known: _Known, changes: Mapping[str, Action], deadline: Deadline
+        self, step: StepWrite, view: _LeaseView, changes: Mapping[str, Action], deadline: Deadline
     ) -> bool:
-        """Write all, or update ``known`` and return False."""
+        """Write all, or update ``view`` and return False."""
         try:
             self.table.transact([step.action, *changes.values()], deadline)
         except ConditionFailed as refused:
-            record, *found = refused.found
+            record, *items = refused.items
             if record is not None:
                 raise step.refusal(record) from None
-            known.learn(dict(zip(changes, found, strict=True)))
+            view.learn(dict(zip(changes, items, strict=True)))
             return False
         return True
 
@@ -339,8 +345,8 @@ class Leases(Struct, frozen=True):
             self.table.transact(actions, deadline)
 
 
-class _Known(Struct):
-    """Leases and runs as far as they are known. An unknown lease counts as free."""
+class _LeaseView(Struct):
+    """Leases and runs that were read so far. A lease that was not read counts as free."""
 
     table: Table
     clock: Clock
@@ -350,9 +356,9 @@ class _Known(Struct):
     def lease(self, key: str) -> Lease:
         return self.leases.get(key) or Lease(key)
 
-    def learn(self, found: Mapping[str, Mapping[str, Any] | None]) -> None:
+    def learn(self, items: Mapping[str, Mapping[str, Any] | None]) -> None:
         """Add the items that failed conditions; None for a condition that held."""
-        self.leases |= {key: Lease.from_item(key, item) for key, item in found.items() if item is not None}
+        self.leases |= {key: Lease.from_item(key, item) for key, item in items.items() if item is not None}
 
     def blocked(self, request: LeaseRequest) -> Blocked | None:
         """Return what blocks the request, or None."""
@@ -403,13 +409,13 @@ class _Known(Struct):
         """Return the lease of the run, without places that are known to have expired."""
         if lease.run_id == run_id:
             return lease
-        known = {run_id: place for run_id, place in lease.queue.items() if run_id in self.runs}
-        ended = {run_id for run_id, place in known.items() if not self.counts(run_id, place)}
+        read = {run_id: place for run_id, place in lease.queue.items() if run_id in self.runs}
+        ended = {run_id for run_id, place in read.items() if not self.counts(run_id, place)}
         expired = {run_id for run_id, place in lease.queue.items() if place.until <= self.clock()}
         return lease.without(ended | expired).held_by(run_id)
 
     def changes(self, leases: Iterable[str], after: Callable[[Lease], Lease]) -> dict[str, Action]:
         """Return the actions that change each lease to ``after(lease)``, by lease."""
         at = iso(self.clock())
-        found = {key: self.lease(key).change_to(after(self.lease(key)), self.table, at) for key in leases}
-        return {key: action for key, action in found.items() if action is not None}
+        actions = {key: self.lease(key).change_to(after(self.lease(key)), self.table, at) for key in leases}
+        return {key: action for key, action in actions.items() if action is not None}

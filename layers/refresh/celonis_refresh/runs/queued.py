@@ -43,8 +43,17 @@ class RunLookup(Struct, frozen=True):
 
         The record is read twice, because a pending run may begin in between.
         """
-        found = self.records.find(run_id) or self._waiting(run_id)
-        return found or self.records.get(run_id)
+        run = self.records.find(run_id) or self._waiting(run_id)
+        return run or self.records.get(run_id)
+
+    def refresh(self, found: Run | QueuedRun) -> Run | QueuedRun:
+        """Return the run as it is now, with one read, or two for a pending run that has begun.
+
+        Raises ``RunNotFound``.
+        """
+        if isinstance(found, QueuedRun):
+            return self._waiting(found.run_id) or self.records.get(found.run_id)
+        return self.records.get(found.run_id)
 
     def _waiting(self, run_id: str) -> QueuedRun | None:
         pipeline = pipeline_of(run_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
 from math import inf
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.pipelines.definition import Definition, InlineDefinition, read_definition
-from celonis_refresh.pipelines.options import RunOptions
+from celonis_refresh.pipelines.options import Reason, RunOptions
 from celonis_refresh.pipelines.plan import Plan, make_plan
 from celonis_refresh.runs.errors import CLOSING, RunClosed, RunNotFound, StaleBaseline, StepMoved
 from celonis_refresh.runs.table import (
@@ -23,6 +23,7 @@ from celonis_refresh.runs.table import (
     Table,
     as_read,
     run_key,
+    webhook_key,
 )
 from celonis_refresh.timing import Clock, Deadline
 from celonis_refresh.validation.convert import to_json
@@ -31,13 +32,13 @@ MAX_ITEM = 400 * 1024
 JOB_BYTES, LOAD_BYTES = 8 * 1024, 5 * 1024
 """Maximum size of the state of one step; a job's baseline has the ids of a list."""
 END_BYTES = 16 * 1024
-"""Maximum that opening and closing a run add to its record."""
+"""Maximum bytes that opening and closing add to the record of a run."""
 MAX_OUTCOME = 8 * 1024
 MAX_SENTENCE = 4 * 1024
-"""Of an outcome: the message of the error, before the findings of closing."""
+"""Maximum of the error message in an outcome; the findings of closing follow it."""
 MAX_ERROR = 256
 MAX_WARNING = 768
-"""Of each warning of a run; there are fewer than ten."""
+"""Maximum of each warning of a run; there are fewer than ten."""
 
 
 class RunTooLarge(RefreshError):
@@ -65,7 +66,7 @@ class _Bounds(Struct, frozen=True):
 
 BOUNDS = (_Bounds(2048, 512, 10, 1024), _Bounds(384, 80, 3, 0))
 """Limits of a step's state; the second for a state with long ids or texts everywhere."""
-NOTES = ("trouble", "waiting_for", "rejected")
+NOTES = ("last_error", "waiting_for", "rejected")
 
 
 def item_size(document: Mapping[str, Any]) -> int:
@@ -124,6 +125,8 @@ def _fitted(state: Mapping[str, Any], bounds: _Bounds) -> dict[str, Any]:
             fitted[name] = cut(fitted[name], bounds.note if name in NOTES else bounds.message)
     if "evidence" in fitted:
         fitted["evidence"] = _fitted_evidence(fitted["evidence"], state.get("answered_id"), bounds)
+    if not bounds.picture:
+        fitted.pop("poll_seconds", None)
     if "busy" in fitted:
         fitted["busy"] = {**fitted["busy"], "ids": fitted["busy"]["ids"][: bounds.ids]}
     return fitted
@@ -145,7 +148,7 @@ def _fitted_evidence(evidence: Mapping[str, Any], answered: str | None, bounds: 
 
 def _some(ids: Collection[str], kept: Collection[str | None], limit: int) -> list[str]:
     """Return at most ``limit`` ids, including those of ``kept``."""
-    return sorted(sorted(ids, key=lambda found: (found not in kept, found))[:limit])
+    return sorted(sorted(ids, key=lambda id_: (id_ not in kept, id_))[:limit])
 
 
 def _name_and(size: int, name: str) -> int:
@@ -190,6 +193,16 @@ class Run(Struct, frozen=True, dict=True):
     @property
     def status(self) -> RunStatus:
         return RunStatus(self.item["status"])
+
+    @property
+    def log_keys(self) -> dict[str, str]:
+        """Ids for log lines: the run, its pipeline, and its first trigger."""
+        keys = {"run_id": self.run_id, "pipeline": self.pipeline}
+        reasons = self.options.reasons
+        if reasons:
+            first = min(reasons)
+            keys |= {"source": first.by, "delivery_id": delivery_of(first)}
+        return keys
 
     @property
     def is_open(self) -> bool:
@@ -237,6 +250,12 @@ class Run(Struct, frozen=True, dict=True):
         return make_plan(self.definition, self.options, self.item.get("skip", ()))
 
 
+def delivery_of(reason: Reason) -> str:
+    """Return the id of the delivery as its sender names it; the stored key if it has another form."""
+    key = reason.trigger.rpartition("#")[0]
+    return key.removeprefix(webhook_key(reason.by, ""))
+
+
 def new_record(
     run_id: str,
     pipeline: str,
@@ -248,7 +267,7 @@ def new_record(
 ) -> dict[str, Any]:
     """Return the record of a run that was claimed at ``at``.
 
-    ``retry``: ``retry_of`` and ``skip_since`` of a retry.
+    ``retry``: ``retry_of``, ``skip_since`` and ``data_from`` of a retry.
     """
     record: dict[str, Any] = {
         "pk": run_key(run_id),
@@ -265,12 +284,23 @@ def new_record(
     return record | ({"skip": list(skip)} if skip else {})
 
 
+def data_from(record: Mapping[str, Any]) -> str:
+    """Return the age of a run's data: when its first job or load started (ISO 8601).
+
+    A webhook starts the first job before the execution opens the run. A retry that skips steps has data of
+    the run that it retries.
+    """
+    began = str(record.get("started_at", record["created_at"]))
+    starts = [str(state["noted_at"]) for state in record.get("steps", {}).values() if "noted_at" in state]
+    return min([began, *starts, *([str(record["data_from"])] if "data_from" in record else [])])
+
+
 def definition_text(definition: Definition) -> str:
     return to_json(definition)
 
 
 def not_open(run_id: str, record: Mapping[str, Any] | None) -> RunClosed | RunNotFound:
-    """Return why nothing can be written for a run, by the record that was there."""
+    """Return the reason why a write for a run was rejected, from its stored record."""
     if not record:
         return RunNotFound(run_id)
     return RunClosed(run_id, CLOSING if Run(record).is_closing else str(record["status"]))
@@ -285,6 +315,40 @@ def check_open(run: Run) -> None:
 States = Mapping[str, Mapping[str, Any]]
 """States of steps by name."""
 
+STARTED, ENDED = "started", "ended"
+"""Names of the events of a run; ``{step}/started`` and ``{step}/ended`` are those of a step."""
+
+
+def due_of_step(run: Run, step: str, state: Mapping[str, Any]) -> list[str]:
+    """Return the names of the events of a step in this state that were not sent yet.
+
+    ``announced`` of a step is the last event that was sent; of a run, the names that its opening sent.
+    """
+    announced = state.get("announced")
+    if announced == ENDED:
+        return []
+    is_known = announced == STARTED or f"{step}/{STARTED}" in run.item.get("announced", ())
+    is_started = "sent_by" in state and not state.get("refused")
+    due = [f"{step}/{STARTED}"] if is_started and not is_known else []
+    return due + ([f"{step}/{ENDED}"] if "ended_at" in state else [])
+
+
+def due_at_opening(run: Run) -> list[str]:
+    """Return the names of the events that are due when a run opens: its start, and those of started steps."""
+    due = [] if STARTED in run.item.get("announced", ()) else [STARTED]
+    for step, state in run.steps.items():
+        due += [name for name in due_of_step(run, step, state) if name.endswith(STARTED)]
+    return due
+
+
+Announce = Callable[["Run", Sequence[str], Deadline], bool]
+"""Sends events of a run by name; returns whether all were sent. Raises nothing; takes two seconds at most."""
+
+
+def announce_nothing(run: Run, names: Sequence[str], deadline: Deadline) -> bool:  # noqa: ARG001
+    """Send nothing: the events stay due."""
+    return False
+
 
 class StepWrite(Struct, frozen=True):
     """A write or a condition on a step, for a transaction. ``run``: the run after the write."""
@@ -293,16 +357,16 @@ class StepWrite(Struct, frozen=True):
     action: Action
     run: Run
 
-    def refusal(self, found: Mapping[str, Any]) -> RunClosed | RunNotFound | StepMoved:
+    def refusal(self, item: Mapping[str, Any]) -> RunClosed | RunNotFound | StepMoved:
         """Return the error for the record that rejected it."""
-        if not found or not Run(found).is_open or Run(found).is_closing:
-            return not_open(self.run.run_id, found)
+        if not item or not Run(item).is_open or Run(item).is_closing:
+            return not_open(self.run.run_id, item)
         return StepMoved(self.run.run_id, self.step)
 
-    def is_in(self, found: Mapping[str, Any]) -> bool:
+    def is_in(self, item: Mapping[str, Any]) -> bool:
         """Return whether the record has this state of the step and the run may continue."""
-        is_open = isinstance(self.refusal(found), StepMoved)
-        return is_open and Run(found).steps.get(self.step) == as_read(self.run.steps[self.step])
+        is_open = isinstance(self.refusal(item), StepMoved)
+        return is_open and Run(item).steps.get(self.step) == as_read(self.run.steps[self.step])
 
 
 class Records(Struct, frozen=True):
@@ -329,27 +393,21 @@ class Records(Struct, frozen=True):
         check_open(run)
         return run
 
-    def set_facts(self, run: Run, facts: Mapping[str, Any], deadline: Deadline) -> Run:
-        """Set attributes of an open run. Raises ``RunClosed``, ``RunNotFound``."""
-        action = self.table.set(run_key(run.run_id), facts, MAY_CONTINUE, OPEN_VALUES)
-        try:
-            self.table.update(action, deadline)
-        except ConditionFailed as refused:
-            raise not_open(run.run_id, refused.found[0]) from None
-        return Run({**run.item, **facts})
-
-    def set_facts_once(
-        self, run: Run, facts: Mapping[str, Any], once: Mapping[str, Any], deadline: Deadline
+    def set_facts(
+        self, run: Run, facts: Mapping[str, Any], deadline: Deadline, once: Mapping[str, Any] | None = None
     ) -> Run:
-        """As :meth:`set_facts`; set each of ``once`` only if it is not set, and return the stored run."""
+        """Set attributes of an open run, each of ``once`` only if it is not set; return the stored run.
+
+        Raises ``RunClosed``, ``RunNotFound``.
+        """
         sets = [f"#{name} = :{name}" for name in facts]
-        sets += [f"#{name} = if_not_exists(#{name}, :{name})" for name in once]
-        values = {**OPEN_VALUES, **facts, **once}
+        sets += [f"#{name} = if_not_exists(#{name}, :{name})" for name in once or ()]
+        values = {**OPEN_VALUES, **facts, **(once or {})}
         action = self.table.change(run_key(run.run_id), f"SET {', '.join(sets)}", MAY_CONTINUE, values)
         try:
             return Run(self.table.changed(action, deadline))
         except ConditionFailed as refused:
-            raise not_open(run.run_id, refused.found[0]) from None
+            raise not_open(run.run_id, refused.items[0]) from None
 
     def begin_closing(self, run: Run, at: str, deadline: Deadline) -> Run:
         """Mark the run as being closed and return it: from now on no task changes its steps.
@@ -361,7 +419,7 @@ class Records(Struct, frozen=True):
         try:
             return Run(self.table.changed(action, deadline))
         except ConditionFailed as refused:
-            raise not_open(run.run_id, refused.found[0]) from None
+            raise not_open(run.run_id, refused.items[0]) from None
 
     def save_step(
         self,
@@ -385,12 +443,12 @@ class Records(Struct, frozen=True):
             else:
                 self.table.transact([write.action, check], deadline)
         except ConditionFailed as refused:
-            found = refused.found[0]
-            if found is None:
+            item = refused.items[0]
+            if item is None:
                 raise StaleBaseline(run.run_id, step) from None
             # A retried write may have been rejected because its first try was applied.
-            if not refused.retried or not write.is_in(found):
-                raise write.refusal(found) from None
+            if not refused.retried or not write.is_in(item):
+                raise write.refusal(item) from None
         return write.run
 
     def step_write(
@@ -416,6 +474,17 @@ class Records(Struct, frozen=True):
         values |= {**facts, **{f"saved{number}": each for number, each in enumerate(saved.values())}}
         action = self.table.change(run_key(run.run_id), f"SET {', '.join(sets)}", condition, values, names)
         return StepWrite(step, action, Run({**run.item, **facts, "steps": {**run.steps, **saved}}))
+
+    def set_announced(self, run: Run, step: str, deadline: Deadline) -> None:
+        """Record that the end of a step was announced. Raises ``TableBusy``, ``ConditionFailed``."""
+        expression, condition = (
+            "SET #steps.#step.#announced = :ended",
+            "attribute_exists(#steps.#step.#ended_at)",
+        )
+        action = self.table.change(
+            run_key(run.run_id), expression, condition, {"ended": ENDED}, {"step": step}
+        )
+        self.table.update(action, deadline)
 
     def step_check(self, run: Run, step: str) -> StepWrite:
         """Return the condition that the run may continue and the step has not changed."""

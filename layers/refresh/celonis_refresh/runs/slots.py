@@ -1,4 +1,4 @@
-"""How a slot passes from one run to the next: actions of a transaction, conditional on the slot as read."""
+"""Moves a slot from one run to the next: actions of a transaction, conditional on the slot as read."""
 
 from __future__ import annotations
 
@@ -14,32 +14,47 @@ RELEASED = ", #released_at = :at"
 
 
 def release(
-    table: Table, pipeline: str, slot: Mapping[str, Any], run_id: str, at: str, *, paused: bool
+    table: Table,
+    pipeline: str,
+    slot: Mapping[str, Any],
+    run_id: str,
+    at: str,
+    health: Mapping[str, Any] | None = None,
+    *,
+    paused: bool,
 ) -> list[Action]:
     """Return the actions that release a slot: to the pending run, or free if there is none or it is paused.
 
-    ``released_at`` is the end of the run: no later run of the pipeline is created before it.
+    ``paused``: by its definition; a slot has the pause that was requested by the API.
+    ``released_at`` is the end of the run: no later run of the pipeline is created before it. ``health``:
+    attributes that are set, of the pipeline after the run.
     """
     pending = slot.get("pending")
-    held = {"mine": run_id, "at": at}
+    held = {"mine": run_id, "at": at, **(health or {})}
+    released = RELEASED + "".join(f", #{name} = :{name}" for name in health or ())
     mine = "#run_id = :mine"
     if pending is None:
-        return [_change(table, pipeline, slot, f"{RELEASED} REMOVE #run_id", mine, held)]
-    if paused:
+        return [_change(table, pipeline, slot, f"{released} REMOVE #run_id", mine, held)]
+    if paused or "pause" in slot:
         waiting = {**held, "waiting": WAITING, "position": f"{at} {pipeline}"}
-        changes = f"{RELEASED}, #status = :waiting, #position = :position REMOVE #run_id"
+        changes = f"{released}, #status = :waiting, #position = :position REMOVE #run_id"
         return [_change(table, pipeline, slot, changes, mine, waiting)]
-    changes = f"{RELEASED}{STARTED}"
+    changes = f"{released}{STARTED}"
     changed = _change(table, pipeline, slot, changes, mine, {**held, "next": pending["run_id"]})
     return [changed, _record(table, pipeline, pending, at)]
 
 
 def start_pending(table: Table, pipeline: str, slot: Mapping[str, Any], at: str) -> list[Action]:
-    """Return the actions that make the pending run of a free slot its run."""
+    """Return the actions that make the pending run of a free slot its run, and end a pause of the slot."""
     pending = slot["pending"]
     free = "attribute_not_exists(#run_id)"
-    changed = _change(table, pipeline, slot, STARTED, free, {"next": pending["run_id"]})
+    changed = _change(table, pipeline, slot, f"{STARTED}, #pause", free, {"next": pending["run_id"]})
     return [changed, _record(table, pipeline, pending, created_at(slot, at))]
+
+
+def end_pause(table: Table, pipeline: str, slot: Mapping[str, Any]) -> Action:
+    """Return the action that ends the pause of a slot and starts nothing."""
+    return _change(table, pipeline, slot, " REMOVE #pause", "attribute_exists(#pause)", {})
 
 
 def drop_pending(table: Table, pipeline: str, slot: Mapping[str, Any]) -> Action:

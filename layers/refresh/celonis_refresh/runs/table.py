@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 MAX_RUN_ID = 80
-"""Characters; it is the name of an execution."""
+"""Maximum characters of a run id, which is also the name of an execution."""
 
 
 def make_run_id(pipeline: str, at: datetime, token: str) -> str:
@@ -44,8 +44,8 @@ def pipeline_of(run_id: str) -> str:
 
 
 MAX_READABLE = 200
-"""Bytes. A longer delivery id is replaced by its digest: a key has at most 2,048 bytes, and the item of a
-batch has many of them."""
+"""Maximum bytes of a delivery id; a longer one is replaced by its digest, because a key has at most 2,048
+bytes and the item of a batch has many of them."""
 
 
 def slot_key(pipeline: str) -> str:
@@ -56,15 +56,28 @@ def run_key(run_id: str) -> str:
     return f"run#{run_id}"
 
 
+def pipeline_key(pipeline: str) -> str:
+    """Return the key of the last success of a pipeline and of its freshness."""
+    return f"pipeline#{pipeline}"
+
+
 WAITING = "WAITING"
 LEASED = "LEASED"
-NOT_NOTIFIED = "NOT_NOTIFIED"
-"""The status in the index of slots with a follow-up that nothing starts, of leases, and of runs whose end has
-not been notified yet."""
+"""The index status of leases, and of slots with a pending run and no current run."""
 
 
-def notice_key(run_id: str) -> str:
-    return f"notice#{run_id}"
+def refusal_key(execution: str) -> str:
+    """Return the key of an execution that never became a run and of which a notification was promised."""
+    return f"refused#{execution}"
+
+
+REPORTED = "REPORTED"
+"""The index status of unusable configuration of which a notification was promised."""
+
+
+def report_key(name: str) -> str:
+    """Return the key of a report of unusable configuration."""
+    return f"report#{name}"
 
 
 def job_lease(job: str) -> str:
@@ -96,7 +109,7 @@ def rate_limit_key(connection: str) -> str:
 def delivery_key(origin: str, delivery_id: str) -> str:
     """Return the key of a delivery by ``origin``: ``execution`` or ``retry``.
 
-    Webhooks, the API and schedules have functions of their own. Ids of different origins never collide.
+    Webhooks, the API and schedules have their own functions. Ids of different origins never collide.
     """
     written = delivery_id.encode()
     if len(written) > MAX_READABLE:
@@ -133,6 +146,11 @@ def occurrence_key(pipeline: str, delivery_id: str) -> str:
 def signed_key(source: str, digest: str) -> str:
     """Return a second key of a webhook's delivery, by the digest of the signed body."""
     return f"signed#source:{source}#{digest}"
+
+
+def callback_key(run_id: str, digest: str) -> str:
+    """Return the key of a callback of a run, by the digest of its address."""
+    return f"callback#{run_id}#{digest}"
 
 
 def configuration_key(source: str) -> str:
@@ -206,7 +224,7 @@ A = TypeVar("A")
 MAX_ACTIONS = 100
 """Items in one transaction of DynamoDB, to write or to read."""
 Action = dict[str, Any]
-"""One action of a transaction, as ``TransactWriteItems`` takes it."""
+"""One action of ``TransactWriteItems``."""
 
 Values = Mapping[str, Any]
 """JSON values by name, without the colon of expressions."""
@@ -225,13 +243,13 @@ TRANSIENT_CODES = frozenset(
 )
 """Error codes and cancellation reasons after which nothing was written and the write can be repeated."""
 SERVER_ERROR = 500
-"""From this HTTP status on, the write can be repeated, and may have been applied."""
+"""HTTP statuses from this one on: the write can be repeated and may have been applied."""
 
 NO_ANSWER = (NoConnection, HTTPClientError)
-"""Errors of botocore after its last attempt without an answer."""
+"""Errors of botocore after its last attempt without a response."""
 CONDITION_FAILED = "ConditionalCheckFailed"
 CONTENDED = TRANSIENT_CODES - {"TransactionInProgressException"}
-"""Those of these codes that report other requests for the same items, or for the partition of one."""
+"""Those of these codes that report other requests for the same items or the same partition."""
 NAMED = re.compile(r"#(\w+)")
 FIRST_PAUSE, MAX_PAUSE = 0.01, 0.2
 
@@ -239,14 +257,22 @@ FIRST_PAUSE, MAX_PAUSE = 0.01, 0.2
 class ConditionFailed(Exception):
     """A condition did not hold.
 
-    ``found``: per action, the item that was there, empty if it does not exist; None if the condition held.
+    ``items``: per action, the item that was there, empty if it does not exist; None if the condition held.
     ``retried``: the write was sent more than once, so that its own first try may have failed the condition;
-    never for a transaction, which has a token.
+    never for a transaction, which has a token. ``conflict``: the code of another action that met other
+    requests, if any; whether its condition holds is unknown, and ``found`` has None for it.
     """
 
-    def __init__(self, found: Sequence[dict[str, Any] | None], *, retried: bool = False) -> None:
-        self.found = tuple(found)
+    def __init__(
+        self,
+        items: Sequence[dict[str, Any] | None],
+        *,
+        retried: bool = False,
+        conflict: str | None = None,
+    ) -> None:
+        self.items = tuple(items)
         self.retried = retried
+        self.conflict = conflict
         super().__init__("a condition of the write did not hold")
 
 
@@ -259,14 +285,14 @@ class Contended(Exception):
 
 
 class Backoff(Struct):
-    """Pauses between the tries of a request: random, and each up to twice as long as the one before."""
+    """Pauses between the attempts of a request: random, with an upper bound that doubles."""
 
     random: Random
     sleep: Callable[[float], None]
     longest: float = FIRST_PAUSE
 
     def pause(self, deadline: Deadline, reason: str) -> None:
-        """Raises ``TableBusy`` where the deadline is nearer."""
+        """Raises ``TableBusy`` if the deadline is earlier."""
         wait = self.random.uniform(0, self.longest)
         if wait >= deadline.left():
             raise TableBusy(reason)
@@ -299,14 +325,17 @@ class Table(Struct, frozen=True):
 
         The items of one request are read at the same time, and not before those of earlier requests.
         """
-        found: dict[str, dict[str, Any]] = {}
+        items_by_key: dict[str, dict[str, Any]] = {}
         for first in range(0, len(pks), MAX_ACTIONS):
             part = pks[first : first + MAX_ACTIONS]
             gets = [{"Get": {"TableName": self.name, "Key": {"pk": {"S": pk}}}} for pk in part]
-            answer = self._answered(self.client.transact_get_items, {"TransactItems": gets}, deadline)
+            try:
+                answer = self._answered(self.client.transact_get_items, {"TransactItems": gets}, deadline)
+            except TableBusy as error:
+                raise TableBusy(error.reason, is_read=True) from None
             items = (response.get("Item") for response in answer["Responses"])
-            found |= {pk: from_item(item) for pk, item in zip(part, items, strict=True) if item}
-        return found
+            items_by_key |= {pk: from_item(item) for pk, item in zip(part, items, strict=True) if item}
+        return items_by_key
 
     def transact(self, actions: Sequence[Action], deadline: Deadline) -> None:
         """Write all or nothing. Raises ``ConditionFailed`` or, after the deadline, ``TableBusy``."""
@@ -314,7 +343,7 @@ class Table(Struct, frozen=True):
         self._repeat(lambda: _once(self.client.transact_write_items, request, len(actions)), deadline)
 
     def transact_uncontended(self, actions: Sequence[Action], deadline: Deadline) -> None:
-        """As :meth:`transact`, but raises ``Contended`` where that repeats the request because of others.
+        """Like :meth:`transact`, but raises ``Contended`` instead of a repetition because of other requests.
 
         A request that may have been written is repeated until that is known.
         """
@@ -443,9 +472,9 @@ def _read(call: Callable[..., A], **request: Any) -> A:
     try:
         return call(**request)
     except ClientError as error:
-        raise TableBusy(_transient_code(error, 0)) from None
+        raise TableBusy(_transient_code(error, 0), is_read=True) from None
     except NO_ANSWER as error:
-        raise TableBusy(type(error).__name__) from None
+        raise TableBusy(type(error).__name__, is_read=True) from None
 
 
 def _once(call: Callable[..., Any], request: Mapping[str, Any], actions: int = 1) -> str | None:
@@ -472,15 +501,17 @@ def _transient_code(error: ClientError, actions: int) -> str:
         raise error
     reasons: list[dict[str, Any]] = list(error.response.get("CancellationReasons", []))
     codes = [str(reason.get("Code", "None")) for reason in reasons]
-    if CONDITION_FAILED in codes and len(codes) == actions:
-        raise ConditionFailed([_found(reason) for reason in reasons])
     transient = [code for code in codes if code in TRANSIENT_CODES]
+    if CONDITION_FAILED in codes and len(codes) == actions:
+        raise ConditionFailed(
+            [_item_of(reason) for reason in reasons], conflict=transient[0] if transient else None
+        )
     if transient and set(codes) <= TRANSIENT_CODES | {"None"}:
         return transient[0]
     raise error
 
 
-def _found(reason: Mapping[str, Any]) -> dict[str, Any] | None:
+def _item_of(reason: Mapping[str, Any]) -> dict[str, Any] | None:
     if reason.get("Code") != CONDITION_FAILED:
         return None
     return from_item(reason.get("Item") or {})

@@ -1,4 +1,4 @@
-"""Executions that polls of a step which is not started yet show running, recorded for this and other runs."""
+"""Running executions that polls of a waiting step have shown, recorded for this and other runs."""
 
 from __future__ import annotations
 

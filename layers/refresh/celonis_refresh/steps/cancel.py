@@ -1,4 +1,4 @@
-"""Cancels what a run that ended early left running in Celonis.
+"""Cancels the jobs that a run left running in Celonis when it ended early.
 
 A job is cancelled only if its run was stopped and a poll just before proves that our execution is running.
 The jobs of a failed run keep running. No call is known that cancels a load. These calls ignore the rate
@@ -21,14 +21,14 @@ from celonis_refresh.celonis.errors import (
 )
 from celonis_refresh.celonis.records import JobStatus
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.observability import logger
+from celonis_refresh.observability import log_scope, logger
 from celonis_refresh.runs.earlier import Earlier, read_earlier
 from celonis_refresh.runs.leases import Lease, Leases
 from celonis_refresh.runs.records import Run
 from celonis_refresh.runs.table import job_lease, model_lease
 from celonis_refresh.steps.ownership import Evidence, Ownership, OwnershipStatus
 from celonis_refresh.steps.poll import is_running, observe_started, start_of
-from celonis_refresh.steps.step import POLL_SECONDS, earlier_after, evidence_of, is_started
+from celonis_refresh.steps.step import POLL_SECONDS, celonis_ids, earlier_after, evidence_of, is_started
 from celonis_refresh.steps.target import StepTarget
 from celonis_refresh.timing import Clock, Deadline
 
@@ -36,7 +36,7 @@ FIRST_PAUSE, MAX_PAUSE = 0.5, 5.0
 VERIFY_SECONDS = 40.0
 """How long a cancelled job may take until it shows as ended."""
 CALLS_PER_STEP = 3
-"""Calls per step: to poll, to list, to cancel."""
+"""Calls per step: poll, list, cancel."""
 UNDECIDED = (OwnershipStatus.PENDING, OwnershipStatus.RUNNING)
 NO_CANCEL_CALL = "keeps running: no call is known that cancels a load."
 CANCEL_DISABLED = "keeps running: the pipeline has cancel_on_stop: false."
@@ -71,19 +71,19 @@ class CancelFindings(Struct):
 class _CancelAttempt(Struct):
     """The state of one step.
 
-    ``until``: the deadline of the last poll; ``found``: the message, and whether nothing is running.
-    ``tried``: a cancel was sent; ``accepted``: it was accepted; ``trouble``: the last error; ``refused``:
-    Celonis refused one. ``polls_refused_since``: since when polls are refused (401, 403, 404). ``polls``:
-    number of successful ones.
+    ``until``: the deadline of the last poll; ``result``: the message, and whether nothing is running.
+    ``tried``: a cancel was sent; ``accepted``: it was accepted; ``last_error``: why the last one failed;
+    ``refused``: Celonis refused one. ``polls_refused_since``: since when polls are refused (401, 403, 404).
+    ``polls``: number of successful ones.
     """
 
     step: str
     lease: str
     until: Deadline
-    found: tuple[str, bool] | None = None
+    result: tuple[str, bool] | None = None
     tried: bool = False
     accepted: bool = False
-    trouble: str = ""
+    last_error: str = ""
     refused: bool = False
     polls_refused_since: float | None = None
     polls: int = 0
@@ -108,22 +108,24 @@ class StepCanceller(Struct, frozen=True):
         first = Deadline(deadline.at - VERIFY_SECONDS - POLL_SECONDS, self.clock)
         attempts = [_CancelAttempt(step, lease, first) for step, lease in _leases(run)]
         pause = FIRST_PAUSE
-        while open_attempts := [attempt for attempt in attempts if attempt.found is None]:
+        while open_attempts := [attempt for attempt in attempts if attempt.result is None]:
             sent = sum(attempt.tried for attempt in attempts)
             for number, attempt in enumerate(open_attempts):
                 budget = _TimeBudget(deadline, len(open_attempts) - number)
-                attempt.found = self._handle(run, attempt, budget, cancel=cancel)
+                state = run.steps.get(attempt.step, {})
+                with log_scope(step=attempt.step, **celonis_ids(run, attempt.step, state)):
+                    attempt.result = self._handle(run, attempt, budget, cancel=cancel)
             pause = FIRST_PAUSE if sum(attempt.tried for attempt in attempts) > sent else pause
-            waiting = [attempt.until.left() for attempt in open_attempts if attempt.found is None]
+            waiting = [attempt.until.left() for attempt in open_attempts if attempt.result is None]
             if waiting:
                 self.sleep(min(pause, *waiting, deadline.left()))
             pause = min(pause * 2, MAX_PAUSE)
-        found = [(attempt, *attempt.found) for attempt in attempts if attempt.found]
+        results = [(attempt, *attempt.result) for attempt in attempts if attempt.result]
         return CancelFindings(
-            [sentence for _, sentence, _ in found if sentence],
-            [attempt.lease for attempt, _, idle in found if idle],
+            [sentence for _, sentence, _ in results if sentence],
+            [attempt.lease for attempt, _, idle in results if idle],
             {attempt.lease: attempt.ended for attempt in attempts if attempt.ended},
-            {attempt.lease: self._held_until(run, attempt.step) for attempt, _, idle in found if not idle},
+            {attempt.lease: self._held_until(run, attempt.step) for attempt, _, idle in results if not idle},
             {attempt.step: attempt.end for attempt in attempts if attempt.end},
             [attempt.step for attempt in attempts if attempt.accepted and not attempt.end],
         )
@@ -185,8 +187,8 @@ class StepCanceller(Struct, frozen=True):
             attempt.ended = ownership.evidence if "posts" in run.steps[attempt.step] else None
             return _ended(attempt, target, ownership), True
         if attempt.tried:
-            found = self._cancel(attempt, target, budget) if running and not attempt.accepted else None
-            return found or (_not_cancelled(attempt, target) if is_last else None)
+            result = self._cancel(attempt, target, budget) if running and not attempt.accepted else None
+            return result or (_not_cancelled(attempt, target) if is_last else None)
         if ownership.status is OwnershipStatus.NOT_STARTED:
             return f"{target.subject} had not been started.", True
         if not running:
@@ -221,13 +223,13 @@ class StepCanceller(Struct, frozen=True):
         """Send the cancel. If lost or refused once, it is repeated after a poll that shows ours running."""
         try:
             attempt.accepted = target.cancel(budget.seconds())
-        except (CelonisUnavailable, CelonisThrottled) as trouble:
+        except (CelonisUnavailable, CelonisThrottled) as error:
             logger.info(
-                "the cancel failed and is repeated", extra={"subject": target.subject, "why": trouble.message}
+                "the cancel failed and is repeated", extra={"subject": target.subject, "why": error.message}
             )
-            attempt.trouble = trouble.message
+            attempt.last_error = error.message
         except CelonisError as refusal:
-            attempt.trouble = str(refusal)
+            attempt.last_error = str(refusal)
             if attempt.refused:
                 return _not_cancelled(attempt, target)
             attempt.refused = True
@@ -254,9 +256,9 @@ def free_leases(run: Run, findings: CancelFindings, leases: Leases, now: float, 
     for step, lease in _leases(run):
         if lease in findings.free:
             state = run.steps.get(step, {})
-            found = leases.find(lease)
-            if found.names(run.run_id):
-                earlier = _earlier_of(run, state, findings, found, leases, now)
+            current = leases.find(lease)
+            if current.names(run.run_id):
+                earlier = _earlier_of(run, state, findings, current, leases, now)
                 leases.free(run.run_id, lease, deadline, earlier)
 
 
@@ -285,15 +287,15 @@ class _TimeBudget(Struct, frozen=True):
 def _ended(attempt: _CancelAttempt, target: StepTarget, ownership: Ownership) -> str:
     status = ownership.execution_status
     by_itself = "ended by itself" if attempt.tried else "had ended"
-    what = "was cancelled" if status == JobStatus.CANCEL else by_itself
-    return f"{target.subject} {what} ({status})."
+    what = "was cancelled" if status == JobStatus.CANCEL else f"{by_itself} ({status})"
+    return f"{target.subject} {what}."
 
 
 def _not_cancelled(attempt: _CancelAttempt, target: StepTarget) -> tuple[str, bool]:
     if attempt.accepted:
         return f"{target.subject}: cancellation was requested, but it has not ended yet.", False
-    trouble = attempt.trouble.rstrip(".")
-    return f"{target.subject} could not be cancelled (last error: {trouble}); it keeps running.", False
+    last_error = attempt.last_error.rstrip(".")
+    return f"{target.subject} could not be cancelled (last error: {last_error}); it keeps running.", False
 
 
 def _leases(run: Run) -> list[tuple[str, str]]:

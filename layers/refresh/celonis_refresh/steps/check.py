@@ -1,7 +1,7 @@
 """The task that polls a started step until its end is proven and recorded.
 
-Polls that are throttled (429), fail (5xx) or have no usable answer are repeated until the step's time-out;
-polls that Celonis refuses (401, 403, 404) for ``settle`` seconds. At the time-out our execution is cancelled
+Polls that are throttled (429), fail (5xx) or have no usable answer are repeated until the step's timeout;
+polls that Celonis refuses (401, 403, 404) for ``settle`` seconds. At the timeout our execution is cancelled
 if it is proven to be running. These polls ignore the rate limiter.
 """
 
@@ -25,6 +25,7 @@ from celonis_refresh.steps.step import (
     StepContext,
     awaits_answer,
     is_started,
+    log_step,
     record_refusal,
     replay,
 )
@@ -35,11 +36,11 @@ HISTORY_SECONDS = 5.0
 MAX_POSTS = 2
 """A start is repeated at most once, and only if it is proven that the first one did not take effect."""
 STOP_SECONDS = 60.0
-"""How long a cancelled job may take to end, and how long polls may fail after the time-out."""
+"""How long a cancelled job may take to end, and how long polls may fail after the timeout."""
 MIN_REFUSED_POLLS = 4
 """Approximate number of polls that are refused within ``settle`` before the step fails."""
 TRIGGER_SECONDS = 10.0
-"""Time-out of the trigger function, which records the answer to a start that it has sent."""
+"""Timeout of the trigger function, which records the answer to a start that it has sent."""
 NOT_CANCELLED = "It was not cancelled: it is not proven that our execution is running."
 
 
@@ -48,6 +49,7 @@ def check_step(context: StepContext, run_id: str, step: str, deadline: Deadline)
     run = context.records.get_open(run_id)
     state = run.steps.get(step, {})
     if "ended_at" in state:
+        log_step(run, step)
         return replay(state)
     task = Step(context, run, step, deadline)
     pending = _answer_pending(task)
@@ -66,9 +68,9 @@ def _check(step: Step) -> Progress:
         ownership, observation = observe_started(
             step.target, step.state, step.run.definition.settle, step.context.clock, step.seconds
         )
-    except (CelonisUnavailable, CelonisThrottled) as trouble:
-        # Wait longer than the time-out, because ours could not be cancelled without a poll.
-        return step.wait_for_celonis(trouble, grace=STOP_SECONDS)
+    except (CelonisUnavailable, CelonisThrottled) as error:
+        # Wait longer than the timeout, because ours could not be cancelled without a poll.
+        return step.wait_for_celonis(error, grace=STOP_SECONDS)
     except CelonisError as error:
         return _after_refused_poll(step, error)
     record_poll(step, ownership, observation)
@@ -93,8 +95,8 @@ def _send_again(step: Step, ownership: Ownership, observation: Observation) -> P
     """Send the start once more, with new baselines of the models that the job loads."""
     try:
         is_idle = observe_models(step)
-    except CelonisError as trouble:  # the next poll decides again
-        step.state["trouble"] = trouble.message
+    except CelonisError as error:  # the next poll decides again
+        step.state["last_error"] = error.message
         is_idle = False
     return send_start(step, observation) if is_idle else _keep_polling(step, ownership, observation)
 
@@ -111,7 +113,7 @@ def _after_refused_poll(step: Step, error: CelonisError) -> Progress:
 
 
 def _wait_unstarted(step: Step) -> Progress:
-    """Let the state machine try again to start the step, until its time-out."""
+    """Let the state machine try again to start the step, until its timeout."""
     if step.is_expired():
         raise step.expired()
     step.timer.count_round(polls=2)
@@ -123,8 +125,9 @@ def _ended(step: Step, ownership: Ownership, observation: Observation) -> Progre
     learn_duration = _duration_update(step, ownership, observation)
     status = ownership.execution_status
     if step.state.get("stopping"):
-        what = "was cancelled" if status == JobStatus.CANCEL else "ended by itself, too late"
-        raise step.failed(step.timeout_error(f"It {what} ({status})."))
+        is_cancelled = status == JobStatus.CANCEL
+        what = "was cancelled" if is_cancelled else f"ended by itself, too late ({status})"
+        raise step.failed(step.timeout_error(f"It {what}.", has_ended=True))
     ending = step.target.ending(status, ownership.evidence.ours, observation, step.poll_seconds())
     if ending.message:
         step.state["message"] = ending.message
@@ -140,8 +143,8 @@ def _ended(step: Step, ownership: Ownership, observation: Observation) -> Progre
 
 def _duration_update(step: Step, ownership: Ownership, observation: Observation) -> Callable[[], None]:
     """Return what updates the duration history, to be called once the end is written."""
-    now, begin, known = step.now(), step.timer.counted_from(), step.timer.noted.get("known")
-    if known is None:
+    now, begin, stored = step.now(), step.timer.counted_from(), step.timer.noted.get("known")
+    if stored is None:
         return lambda: None
     ours = ownership.evidence.ids_of_ours
     # A load that a job starts is counted from the end of that job, not from its start date.
@@ -149,13 +152,14 @@ def _duration_update(step: Step, ownership: Ownership, observation: Observation)
     minimum = max(0.0, float(step.timer.noted.get("seen", 0.0)) - begin)
     seconds, status = took(dated, minimum, max(0.0, now - begin)), str(ownership.execution_status)
     key, history = step.target.durations, step.context.duration_history
-    return lambda: history.learn(key, known, seconds, status, step.deadline)
+    return lambda: history.learn(key, stored, seconds, status, step.deadline)
 
 
 def _keep_polling(step: Step, ownership: Ownership, observation: Observation) -> Progress:
     if step.is_expired():
         return _cancel_expired(step, is_running(ownership, observation))
     _read_history(step)
+    step.announce_start()
     step.save()
     return step.progress("RUNNING", at_most=ownership.recheck_in)
 
@@ -170,12 +174,12 @@ def _read_history(step: Step) -> None:
     if loads[:1] != [step.name] or step.state.get("history_read") or not step.timer.needs_listed:
         return
     step.state["history_read"] = True
-    if known := step.target.history(step.seconds(HISTORY_SECONDS)):
-        step.state["listed_durations"] = dict(known)
+    if listed := step.target.history(step.seconds(HISTORY_SECONDS)):
+        step.state["listed_durations"] = dict(listed)
 
 
 def _cancel_expired(step: Step, ours_runs: bool) -> Progress:
-    """Cancel our execution after the time-out and poll until it has ended."""
+    """Cancel our execution after the timeout and poll until it has ended."""
     if "stopping" not in step.state:
         _check_cancellable(step, ours_runs)
         # Recorded before the cancel is sent: after a crash, the next task knows that it was ours.
@@ -191,7 +195,7 @@ def _cancel_expired(step: Step, ours_runs: bool) -> Progress:
 
 
 def _check_cancellable(step: Step, ours_runs: bool) -> None:
-    """Raise the time-out if there is nothing to cancel or the pipeline does not allow it."""
+    """Raise the timeout if there is nothing to cancel or the pipeline does not allow it."""
     if not ours_runs:
         raise step.expired(NOT_CANCELLED)
     if not step.run.definition.cancel_on_stop:
@@ -202,12 +206,12 @@ def _cancel(step: Step) -> None:
     """Send the cancel. If it is lost or refused once, it is repeated after a poll that shows ours running."""
     try:
         cancelled = step.target.cancel(step.seconds(POLL_SECONDS))
-    except (CelonisUnavailable, CelonisThrottled) as trouble:
-        step.state["trouble"] = trouble.message
+    except (CelonisUnavailable, CelonisThrottled) as error:
+        step.state["last_error"] = error.message
     except CelonisError as error:
         if step.state.get("cancel_refused"):
             raise step.expired(f"It could not be cancelled: {error}") from None
-        step.state |= {"trouble": error.message, "cancel_refused": True}
+        step.state |= {"last_error": error.message, "cancel_refused": True}
     else:
         if not cancelled:
             raise step.expired("It keeps running: no call is known that cancels a load.")

@@ -30,7 +30,7 @@ class JobSkipped(StepFailed):
 
 
 class JobTimedOut(StepFailed):
-    """The data job did not end within its time-out."""
+    """The data job did not end within its timeout."""
 
 
 class JobBusy(StepFailed):
@@ -50,7 +50,7 @@ class LoadWarned(StepFailed):
 
 
 class LoadTimedOut(StepFailed):
-    """The data model load did not end within its time-out."""
+    """The data model load did not end within its timeout."""
 
 
 class ModelBusy(StepFailed):

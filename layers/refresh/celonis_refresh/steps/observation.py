@@ -1,4 +1,4 @@
-"""What one poll of Celonis shows of a data job or data model, and the baseline recorded before a start."""
+"""The result of one poll of a data job or data model, and the baseline recorded before a start."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ class Observation(Struct, frozen=True):
     the list in Celonis's order, None if it was not requested or is not served; ``single``: the record is one
     row, the last load; ``requested_at``: the earliest time of the request by Celonis's clock;
     ``durations``: of earlier executions, as ``listed_durations`` returns them; they prove nothing.
+    ``name``: of the job.
     """
 
     status: str | None
@@ -48,6 +49,7 @@ class Observation(Struct, frozen=True):
     ended: int | None = None
     requested_at: int | None = None
     durations: Mapping[str, Any] | None = None
+    name: str | None = None
 
     @property
     def identity(self) -> str | None:
@@ -61,7 +63,7 @@ class Observation(Struct, frozen=True):
         """All ids shown, and the start date of a last load without id."""
         listed = {entry.id for entry in self.executions or ()}
         identity = self.identity if self.single else self.latest
-        return frozenset(listed | {found for found in (self.current, identity) if found})
+        return frozenset(listed | {id_ for id_ in (self.current, identity) if id_})
 
     @property
     def newest_ids(self) -> frozenset[str]:
@@ -69,7 +71,7 @@ class Observation(Struct, frozen=True):
         if self.executions:
             return frozenset({self.executions[0].id, self.executions[-1].id})
         identity = self.identity if self.single else self.latest
-        return frozenset(found for found in (self.current, identity) if found)
+        return frozenset(id_ for id_ in (self.current, identity) if id_)
 
     @property
     def newest_start(self) -> int | None:
@@ -152,7 +154,7 @@ BY_DATE = "started:"
 
 
 class Baseline(Struct, frozen=True):
-    """What was there before a start, as stored in the record of the run.
+    """The state before a start, as stored in the record of the run.
 
     ``newest``: the latest start date; ``ended``: the end date of the record; ``listed``: the ids of the list,
     None if it is not served; ``one_space``: ``latest`` is known to be an id of the list.
@@ -188,7 +190,7 @@ class Baseline(Struct, frozen=True):
     @property
     def has_ids(self) -> bool:
         """Whether executions had ids of their own, not only start dates."""
-        return any(not known.startswith(BY_DATE) for known in self.ids)
+        return any(not id_.startswith(BY_DATE) for id_ in self.ids)
 
     def to_json(self) -> dict[str, Any]:
         return {

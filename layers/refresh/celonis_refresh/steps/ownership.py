@@ -153,7 +153,7 @@ class _Decision:
     def __init__(
         self, start: SentStart, evidence: Evidence, observation: Observation, since_sent: float
     ) -> None:
-        self.start, self.seen, self.since = start, observation, since_sent
+        self.start, self.observation, self.since = start, observation, since_sent
         self.known_dates = evidence.new_latest  # a load that was known by its date may show its id later
         self.before = start.baseline
         self.settled = since_sent >= start.settle
@@ -177,38 +177,41 @@ class _Decision:
 
     def _collected(self, evidence: Evidence) -> Evidence:
         """Return the evidence with this observation added."""
-        seen = self.seen
-        listed = {entry.id for entry in seen.executions or ()}
-        current, latest = self._if_new(seen.current), self._if_new(self._latest)
-        known = evidence.new | evidence.early
-        early, early_latest = self._early(listed | {seen.current}), self._early({self._latest})
+        observation = self.observation
+        listed = {entry.id for entry in observation.executions or ()}
+        current, latest = self._if_new(observation.current), self._if_new(self._latest)
+        collected = evidence.new | evidence.early
+        early, early_latest = self._early(listed | {observation.current}), self._early({self._latest})
         one_space = (
             evidence.one_space
             or self.before.one_space
-            or (seen.latest is not None and seen.latest in listed | known | {seen.current})
+            or (
+                observation.latest is not None
+                and observation.latest in listed | collected | {observation.current}
+            )
         )
         new = evidence.new | {entry.id for entry in self.new_entries} | current
-        running = seen.activity is Activity.RUNNING
-        ran = running or any(entry.activity is Activity.RUNNING for entry in seen.executions or ())
+        running = observation.activity is Activity.RUNNING
+        ran = running or any(entry.activity is Activity.RUNNING for entry in observation.executions or ())
         same = self._picture() if self.settled else ""
-        is_end = self.settled and seen.activity is Activity.IDLE and evidence.end_status is None
-        both = {seen.current, seen.latest} - self.before.ids - {None}
-        pair = f"{seen.current}|{seen.latest}" if running and len(both) > 1 else ""
+        is_end = self.settled and observation.activity is Activity.IDLE and evidence.end_status is None
+        both = {observation.current, observation.latest} - self.before.ids - {None}
+        pair = f"{observation.current}|{observation.latest}" if running and len(both) > 1 else ""
         lasted = self.settled and bool(pair) and pair == evidence.pair
         since = evidence.same_since if same == evidence.same else self.since
         return replace(
             evidence,
             ran=evidence.ran or ran or bool(current),
             ran_settled=evidence.ran_settled or (ran and self.settled),
-            moved=evidence.moved or ran or not seen.ids <= self.before.ids,
+            moved=evidence.moved or ran or not observation.ids <= self.before.ids,
             ran_latest=evidence.ran_latest | (latest if running else frozenset()),
             new=new | (latest if one_space else frozenset()),
             new_latest=evidence.new_latest | latest,
             early=evidence.early | early,
             early_latest=evidence.early_latest | early_latest,
             one_space=one_space,
-            shows_current=evidence.shows_current or seen.current is not None,
-            end_status=seen.status if is_end else evidence.end_status,
+            shows_current=evidence.shows_current or observation.current is not None,
+            end_status=observation.status if is_end else evidence.end_status,
             end_seen=self.since if is_end else evidence.end_seen,
             pair=pair or evidence.pair,
             aliased=evidence.aliased or lasted or self.start.two_spaces,
@@ -218,34 +221,34 @@ class _Decision:
 
     def _picture(self) -> str:
         """Return what must stay the same for an end to be confirmed; "" while anything runs."""
-        seen = self.seen
-        if seen.activity is Activity.RUNNING:
+        observation = self.observation
+        if observation.activity is Activity.RUNNING:
             return ""
-        listed = None if seen.executions is None else sorted(entry.id for entry in self.new_entries)
-        return f"{seen.status}|{seen.current}|{self._latest}|{listed}"
+        listed = None if observation.executions is None else sorted(entry.id for entry in self.new_entries)
+        return f"{observation.status}|{observation.current}|{self._latest}|{listed}"
 
     @property
     def _latest(self) -> str | None:
-        if not self.seen.single:
-            return self.seen.latest
-        by_date = f"{BY_DATE}{self.seen.started}"
-        return by_date if by_date in self.known_dates else self.seen.identity
+        if not self.observation.single:
+            return self.observation.latest
+        by_date = f"{BY_DATE}{self.observation.started}"
+        return by_date if by_date in self.known_dates else self.observation.identity
 
     @cached_property
     def new_entries(self) -> tuple[ListedExecution, ...]:
         """The entries of the list that cannot have existed before, in its order."""
         if self.before.listed is None:
             return ()
-        return tuple(entry for entry in self.seen.executions or () if self._is_new(entry))
+        return tuple(entry for entry in self.observation.executions or () if self._is_new(entry))
 
-    def _shown(self, found: str) -> ListedExecution:
+    def _shown(self, id_: str) -> ListedExecution:
         """Return the execution with this id as the observation shows it."""
-        for entry in self.seen.executions or ():
-            if entry.id == found:
+        for entry in self.observation.executions or ():
+            if entry.id == id_:
                 return entry
-        seen = self.seen
-        dates = (seen.started, seen.ended) if seen.single else (None, None)
-        return ListedExecution(found, None, seen.activity, *dates)
+        observation = self.observation
+        dates = (observation.started, observation.ended) if observation.single else (None, None)
+        return ListedExecution(id_, None, observation.activity, *dates)
 
     def _is_new(self, entry: ListedExecution) -> bool:
         """Return whether an entry is not in the baseline, and began after its newest entry and its request.
@@ -268,37 +271,37 @@ class _Decision:
         long after the start began with it. A start without an answer may never have been sent, so older
         executions may still run.
         """
-        asked, started, ended = self.before.requested_at, entry.started, entry.ended
-        if asked is None or started is None or started >= asked - CLOCK_TOLERANCE * 1000:
+        requested_at, started, ended = self.before.requested_at, entry.started, entry.ended
+        if requested_at is None or started is None or started >= requested_at - CLOCK_TOLERANCE * 1000:
             return False
         if not self.start.answered:
             return True
         if ended is None:
             return not self.settled
-        return ended >= asked - (self.start.settle + CLOCK_TOLERANCE) * 1000
+        return ended >= requested_at - (self.start.settle + CLOCK_TOLERANCE) * 1000
 
-    def _if_new(self, found: str | None) -> frozenset[str]:
-        if found is None:
+    def _if_new(self, id_: str | None) -> frozenset[str]:
+        if id_ is None:
             return frozenset()
-        return frozenset({found}) if self._is_new(self._shown(found)) else frozenset()
+        return frozenset({id_}) if self._is_new(self._shown(id_)) else frozenset()
 
     def _early(self, shown: Iterable[str | None]) -> frozenset[str]:
         """Return ids that the baseline lacks and that no date distinguishes from older ones."""
         if self.settled:
             return frozenset()
-        unknown = (found for found in shown if found is not None and found not in self.before.ids)
-        return frozenset(found for found in unknown if not self._is_dated(found))
+        unknown = (id_ for id_ in shown if id_ is not None and id_ not in self.before.ids)
+        return frozenset(id_ for id_ in unknown if not self._is_dated(id_))
 
-    def _is_dated(self, found: str) -> bool:
-        return self._shown(found).started is not None and self.before.newest is not None
+    def _is_dated(self, id_: str) -> bool:
+        return self._shown(id_).started is not None and self.before.newest is not None
 
     @property
     def _shows_nothing(self) -> bool:
-        """Whether a part is missing that was there before: such an answer is no observation."""
-        if self.seen.single:
-            known = bool(self.before.ids or self.evidence.new_latest)
-            lacks_id = self.seen.latest is None and self.before.has_ids
-            return (known and not self.seen.has_run) or (lacks_id and not self.confirmed)
+        """Whether an earlier part is missing: such a response is no observation."""
+        if self.observation.single:
+            shown_before = bool(self.before.ids or self.evidence.new_latest)
+            lacks_id = self.observation.latest is None and self.before.has_ids
+            return (shown_before and not self.observation.has_run) or (lacks_id and not self.confirmed)
         return self._lacks_list and not self.confirmed
 
     @property
@@ -306,7 +309,7 @@ class _Decision:
         """Whether the list is missing or empty although the baseline had entries of it."""
         listed = self.before.listed
         return listed is not None and (
-            self.seen.executions is None or bool(listed and not self.seen.executions)
+            self.observation.executions is None or bool(listed and not self.observation.executions)
         )
 
     @cached_property
@@ -315,7 +318,7 @@ class _Decision:
         listed = self.before.listed
         if listed is None or self._lacks_list:
             return False
-        return not listed or any(entry.id in self.before.ids for entry in self.seen.executions or ())
+        return not listed or any(entry.id in self.before.ids for entry in self.observation.executions or ())
 
     @property
     def _list_matters(self) -> bool:
@@ -347,8 +350,8 @@ class _Decision:
             return max(len(listed), len(latest))
         return len(listed) + len(latest)
 
-    def _entry(self, found: str) -> ListedExecution | None:
-        return next((entry for entry in self.new_entries if entry.id == found), None)
+    def _entry(self, id_: str) -> ListedExecution | None:
+        return next((entry for entry in self.new_entries if entry.id == id_), None)
 
     def _newest_entry(self) -> ListedExecution | None:
         """Return the entry that began last, or None if unknown, as in a list without dates.
@@ -367,36 +370,36 @@ class _Decision:
 
     def _prove(self) -> None:
         """Set ``ours`` and ``proven_by`` if this observation proves them."""
-        found = self.candidates
-        sole = min(self.evidence.new or found) if found and self._counted == 1 else None
+        candidates = self.candidates
+        sole = min(self.evidence.new or candidates) if candidates and self._counted == 1 else None
         answered = self.start.answered_id
-        if answered in found and self._is_dated_as_ours(answered) and self._is_last(answered):
+        if answered in candidates and self._is_dated_as_ours(answered) and self._is_last(answered):
             self._own(answered, "answer")
         elif sole is not None and self._is_dated_as_ours(sole) and self._may_be_answered(sole):
             self._own(sole, "date")
         elif self._is_settled_enough(sole):
             self._own(sole, "id")
-        elif answered in found and self.settled and self._is_newest(answered):
+        elif answered in candidates and self.settled and self._is_newest(answered):
             self._own(answered, "answer")
-        elif not found and self._ran_without_ids():
+        elif not candidates and self._ran_without_ids():
             self.evidence = replace(self.evidence, proven_by="running")
 
     @property
     def _ran_again(self) -> bool:
         """Whether, without ids, something else has run since an end was shown."""
-        ended, seen = self.evidence.end_status, self.seen
+        ended, observation = self.evidence.end_status, self.observation
         if ended is None:
             return False
-        if seen.activity is Activity.RUNNING:
+        if observation.activity is Activity.RUNNING:
             return self.since - self.evidence.end_seen >= self.start.settle
-        return seen.activity is Activity.IDLE and self.settled and seen.status != ended
+        return observation.activity is Activity.IDLE and self.settled and observation.status != ended
 
-    def _is_last(self, found: str | None) -> bool:
+    def _is_last(self, id_: str | None) -> bool:
         """Return whether nothing new is shown to have begun after it."""
         newest = self._newest_entry()
         if newest is None:
-            return self._latest == found and not self.new_entries
-        return newest.id == found
+            return self._latest == id_ and not self.new_entries
+        return newest.id == id_
 
     def _may_be_answered(self, sole: str) -> bool:
         """Return whether the answer has no other id, which may be ours and not visible yet."""
@@ -407,20 +410,20 @@ class _Decision:
         aliased = evidence.aliased or (not self._list_matters and bool(named and evidence.new_latest))
         self.evidence = replace(evidence, ours=ours, proven_by=proven_by, aliased=aliased)
 
-    def _is_newest(self, found: str | None) -> bool:
+    def _is_newest(self, id_: str | None) -> bool:
         """Return whether the list shows every new execution, and this one as the last."""
         newest, listed = self._newest_entry(), {entry.id for entry in self.new_entries}
-        if newest is None or newest.id != found or not (self.list_decides and self.candidates <= listed):
+        if newest is None or newest.id != id_ or not (self.list_decides and self.candidates <= listed):
             return False
         return newest.activity is not Activity.IDLE or self._is_last_end(newest)
 
-    def _is_dated_as_ours(self, found: str) -> bool:
+    def _is_dated_as_ours(self, id_: str) -> bool:
         """Return whether its dates prove that it began with our start, by Celonis's clock.
 
         An execution that began after the baseline was requested and had not ended when our start arrived is
         ours: nothing else was running then. Near a start without an answer there is no other execution.
         """
-        entry = self._shown(found)
+        entry = self._shown(id_)
         if self._began_after_job(entry):
             return True
         if not self._began_after_baseline(entry):
@@ -453,13 +456,17 @@ class _Decision:
 
     def _began_after_baseline(self, entry: ListedExecution) -> bool:
         """Return whether it began between the request of the baseline and now, by Celonis's clock."""
-        asked, newest = self.before.requested_at, self.before.newest
-        if asked is None or entry.started is None:
+        requested_at, newest = self.before.requested_at, self.before.newest
+        if requested_at is None or entry.started is None:
             return False
         tolerance = CLOCK_TOLERANCE * 1000
-        if newest is not None and newest > asked + tolerance:
-            return False  # the dates of executions and those of answers do not go together
-        return asked <= entry.started <= asked + (self.since + self.start.settle) * 1000 + tolerance
+        if newest is not None and newest > requested_at + tolerance:
+            return False  # the dates of executions and of answers contradict each other
+        return (
+            requested_at
+            <= entry.started
+            <= requested_at + (self.since + self.start.settle) * 1000 + tolerance
+        )
 
     def _is_settled_enough(self, sole: str | None) -> bool:
         """Return whether the only new id is ours: every start until ours would be visible by now."""
@@ -467,12 +474,12 @@ class _Decision:
             return False
         if not (self.list_decides or self.confirmed or self._may_be_answered(sole)):
             return False  # the answer named another id, which may be shown next
-        if self._ran_again and not self.seen.single:
-            return False  # ours was over by the end that was shown
+        if self._ran_again and not self.observation.single:
+            return False  # ours had ended before the end that was shown
         if self.start.sent and not self.start.answered and not self.evidence.ran_settled:
-            return False  # what had ended before may be shown late
-        if self.seen.single and self.seen.activity is Activity.IDLE:
-            shows_running = self.start.shows_running or self.evidence.ran  # else ours may run unseen
+            return False  # an earlier end may be shown late
+        if self.observation.single and self.observation.activity is Activity.IDLE:
+            shows_running = self.start.shows_running or self.evidence.ran  # otherwise ours may run unseen
             return shows_running or self._is_dated_as_ours(sole)
         entry = self._entry(sole)
         if entry is None:  # the list does not show it although nothing runs
@@ -486,27 +493,27 @@ class _Decision:
         """
         if self._runs_other(entry.id):
             return False
-        statuses = {self.seen.status, entry.status} - {None}
-        return self.seen.activity is not Activity.IDLE or len(statuses) < 2
+        statuses = {self.observation.status, entry.status} - {None}
+        return self.observation.activity is not Activity.IDLE or len(statuses) < 2
 
-    def _runs_other(self, found: str) -> bool:
+    def _runs_other(self, id_: str) -> bool:
         """Return whether something else is running."""
-        current = self.seen.current
-        ended = {entry.id for entry in self.seen.executions or () if entry.activity is Activity.IDLE}
-        other = current is not None and current != found and current not in ended
-        return other or self.seen.activity is Activity.RUNNING
+        current = self.observation.current
+        ended = {entry.id for entry in self.observation.executions or () if entry.activity is Activity.IDLE}
+        other = current is not None and current != id_ and current not in ended
+        return other or self.observation.activity is Activity.RUNNING
 
     def _ran_without_ids(self) -> bool:
         """Return whether, without ids, something ran after a baseline that was idle or had never run."""
         shows_ids = self.list_decides or self._latest is not None
         idle = self.before.activity is Activity.IDLE
-        first = self.before.status is None and not self.before.ids and self.seen.status is not None
-        first = first and not self.seen.single  # a last load may be one that ended just before
+        first = self.before.status is None and not self.before.ids and self.observation.status is not None
+        first = first and not self.observation.single  # a last load may be one that ended just before
         ran_late = self.evidence.ran_settled and not self.evidence.absent
         ran = self.evidence.ran if self.start.answered else ran_late
         return idle and self.settled and not shows_ids and (ran or first)
 
-    # What became of it
+    # How ours ended
 
     def _of_ours(self, ours: str) -> Ownership:
         entry = self._entry(ours)
@@ -514,7 +521,7 @@ class _Decision:
             return self._as(entry.activity, entry.status)
         if self._is_taken_over():
             return Ownership(OwnershipStatus.TAKEN_OVER, self.evidence)
-        if self.seen.single and self._latest != ours:
+        if self.observation.single and self._latest != ours:
             return self._running()  # an older load is shown again
         if self.list_decides and entry is None and not self.confirmed:
             return self._running()  # the list will show it
@@ -523,24 +530,24 @@ class _Decision:
     def _is_taken_over(self) -> bool:
         """Return whether something that began after ours replaces it in the record."""
         others = self.candidates - self.evidence.ids_of_ours
-        if self.seen.single and self._latest == self.evidence.ours:
+        if self.observation.single and self._latest == self.evidence.ours:
             return False
-        if self.seen.single and self.evidence.ours == self.start.answered_id and not self.confirmed:
+        if self.observation.single and self.evidence.ours == self.start.answered_id and not self.confirmed:
             return False  # ours may be queued behind it
         if self.new_entries:
             newest, listed = self._newest_entry(), {entry.id for entry in self.new_entries}
-            unlisted = bool({self.seen.current, self._latest} & others - listed)
+            unlisted = bool({self.observation.current, self._latest} & others - listed)
             if unlisted or len(self.evidence.new_latest) > len(listed):
                 return True  # the list shows the oldest only
             return bool(others & listed) if newest is None else newest.id in others
         second = self._counted > 1 and not self._list_matters
-        return second or bool({self.seen.current, self._latest} & others)
+        return second or bool({self.observation.current, self._latest} & others)
 
     def _by_record(self) -> Ownership:
         """Return the end as the record shows it, once no part of it can be older than ours."""
-        if self.seen.activity is Activity.RUNNING:
+        if self.observation.activity is Activity.RUNNING:
             return self._running()
-        if self.seen.single:
+        if self.observation.single:
             ran = self.evidence.ours in self.evidence.ran_latest
             own = self.confirmed or ran or self._is_own_status
             return self._record_end() if own else self._running()
@@ -552,16 +559,16 @@ class _Decision:
 
         Our load began after the baseline was requested, so dates and answers have the same clock.
         """
-        started, ended = self.seen.started, self.seen.ended
-        before, asked = self.before.requested_at, self.seen.requested_at
-        if started is None or ended is None or before is None or asked is None:
+        started, ended = self.observation.started, self.observation.ended
+        before, requested_at = self.before.requested_at, self.observation.requested_at
+        if started is None or ended is None or before is None or requested_at is None:
             return False
-        return before <= started and ended + self.start.settle * 1000 <= asked
+        return before <= started and ended + self.start.settle * 1000 <= requested_at
 
     def _record_end(self) -> Ownership:
-        if self.seen.status is None and self.confirmed:
-            return Ownership(OwnershipStatus.UNPROVEN, self.evidence)  # it ended, and nothing says how
-        return self._as(self.seen.activity, self.seen.status)
+        if self.observation.status is None and self.confirmed:
+            return Ownership(OwnershipStatus.UNPROVEN, self.evidence)  # it ended, and its status is unknown
+        return self._as(self.observation.activity, self.observation.status)
 
     def _as(self, activity: Activity, status: str | None) -> Ownership:
         if activity is Activity.IDLE and status is not None:
@@ -580,16 +587,16 @@ class _Decision:
         return settle - self.since + (self.evidence.same_since if self.settled else 0.0)
 
     def _without_proof(self) -> Ownership:
-        found = self.candidates
-        shown = found | self.evidence.early
-        several = bool(found) and self._counted > 1
+        candidates = self.candidates
+        shown = candidates | self.evidence.early
+        several = bool(candidates) and self._counted > 1
         if several and (self.settled or self.start.answered_id not in shown):
             return Ownership(OwnershipStatus.AMBIGUOUS, self.evidence)
-        runs = bool(found) and self.seen.activity is Activity.RUNNING
+        runs = bool(candidates) and self.observation.activity is Activity.RUNNING
         status = OwnershipStatus.RUNNING if runs else OwnershipStatus.PENDING
         pending = Ownership(status, self.evidence, recheck_in=self._recheck_in)
-        says_nothing = self.seen.activity is Activity.IDLE or self.seen.status is None
-        shows_none = self.seen.shows_ended_starts and self.seen.ids <= self.before.ids
+        says_nothing = self.observation.activity is Activity.IDLE or self.observation.status is None
+        shows_none = self.observation.shows_ended_starts and self.observation.ids <= self.before.ids
         if self.settled and says_nothing and (shows_none or not self.evidence.moved):
             self.evidence = replace(self.evidence, absent=True)
             pending = replace(pending, evidence=self.evidence)
@@ -600,16 +607,18 @@ class _Decision:
     @property
     def _may_run_unseen(self) -> bool:
         """Whether an accepted load may run unseen, because the last load may be the last that ended."""
-        would_show = self._latest is not None or not self.seen.has_run
-        accepted = self.seen.single and self.start.answered and self.start.sent
+        would_show = self._latest is not None or not self.observation.has_run
+        accepted = self.observation.single and self.start.answered and self.start.sent
         return accepted and would_show and not self.candidates
 
     def _never_shown(self) -> OwnershipStatus:
         """Return the status after a picture without our start is confirmed."""
-        before, seen = self.before, self.seen
-        unchanged = seen.status == before.status and not self.evidence.moved
-        would_show = before.shows_ended_starts and seen.shows_ended_starts
-        shows_running = self.start.shows_running or (not seen.single and seen.status is not None)
+        before, observation = self.before, self.observation
+        unchanged = observation.status == before.status and not self.evidence.moved
+        would_show = before.shows_ended_starts and observation.shows_ended_starts
+        shows_running = self.start.shows_running or (
+            not observation.single and observation.status is not None
+        )
         lost = self.start.sent and not self.start.answered
         if lost and unchanged and would_show and shows_running:
             return OwnershipStatus.NOT_STARTED

@@ -10,9 +10,19 @@ from celonis_refresh.celonis.records import JobStatus
 from celonis_refresh.observability import logger
 from celonis_refresh.steps.observation import Activity, Baseline, Observation
 from celonis_refresh.steps.ownership import Ownership, OwnershipStatus, SentStart, determine_ownership
-from celonis_refresh.steps.step import POLL_SECONDS, Step, clear_refusals, evidence_of
+from celonis_refresh.steps.step import (
+    POLL_SECONDS,
+    Step,
+    clear_last_error,
+    clear_refusals,
+    evidence_of,
+    own_id,
+)
 from celonis_refresh.steps.target import StepTarget
 from celonis_refresh.timing import Clock, epoch
+
+MAX_POLL_TIMES = 60
+"""Times of polls in the state of a step."""
 
 
 def observe_started(
@@ -33,10 +43,10 @@ def observe_started(
     if start.baseline.listed is not None and not (shows_ours and observation.activity is Activity.RUNNING):
         try:
             observation = target.with_executions(observation, seconds(POLL_SECONDS))
-        except CelonisUnavailable as trouble:  # a later poll reads it
+        except CelonisUnavailable as error:  # a later poll reads it
             logger.info(
                 "the list of executions could not be read",
-                extra={"subject": target.subject, "why": trouble.message},
+                extra={"subject": target.subject, "why": error.message},
             )
     return determine_ownership(start, evidence, observation, since), observation
 
@@ -95,12 +105,14 @@ def _agrees(observation: Observation, running: frozenset[str]) -> bool:
 
 def record_poll(step: Step, ownership: Ownership, observation: Observation) -> None:
     """Add what a poll has shown to the state of the step."""
-    step.state.pop("trouble", None)
+    clear_last_error(step.state)
     clear_refusals(step.state)
+    logger.append_keys(**own_id(step.name, ownership.evidence))
     status = observation.status
     step.state |= {
         "evidence": ownership.evidence.to_json(),
         "polls": step.state.get("polls", 0) + 1,
+        "poll_seconds": _with_poll(step),
         "status": ownership.execution_status or status,
     }
     _record_start_date(step, ownership, observation)
@@ -111,6 +123,17 @@ def record_poll(step: Step, ownership: Ownership, observation: Observation) -> N
         step.state["unknown"] = status
         facts = {"subject": step.target.subject, "status": status}
         logger.warning("Celonis shows an unknown status; the step waits", extra=facts)
+
+
+def _with_poll(step: Step) -> list[int]:
+    """Return the times of the polls in seconds since the start of the step, with this one.
+
+    Of many polls, every second one is dropped: a chart shows them, nothing depends on them.
+    """
+    seconds = [int(each) for each in step.state.get("poll_seconds", ())]
+    if "noted_at" in step.state:
+        seconds.append(max(0, round(step.now() - epoch(str(step.state["noted_at"])))))
+    return seconds if len(seconds) <= MAX_POLL_TIMES else seconds[1::2]
 
 
 def _record_start_date(step: Step, ownership: Ownership, observation: Observation) -> None:

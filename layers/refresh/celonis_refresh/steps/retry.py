@@ -99,8 +99,8 @@ def _done(run: Run) -> tuple[frozenset[str], str | None]:
 
 SUCCESSES = frozenset({JobStatus.SUCCESS, LoadStatus.SUCCESS, LoadStatus.WARNING})
 NOT_RESUMED = frozenset(
-    {"rev", "began", "polls", "rounds", "trouble", "waiting_for", "pace", "stopping"}
-    | {"held", "ended_at", "outcome", "error", "message"}
+    {"rev", "began", "polls", "rounds", "last_error", "failing_since", "waiting_for", "pace", "stopping"}
+    | {"held", "ended_at", "outcome", "error", "message", "announced"}
 )
 """Fields of a step's state that do not describe the execution that it started."""
 
@@ -118,8 +118,8 @@ def resume(step: Step) -> Progress | None:
         ownership, observation = observe_started(
             step.target, state, step.run.definition.settle, step.context.clock, step.seconds
         )
-    except (CelonisUnavailable, CelonisThrottled) as trouble:
-        return step.wait_for_celonis(trouble)
+    except (CelonisUnavailable, CelonisThrottled) as error:
+        return step.wait_for_celonis(error)
     except CelonisError:
         return None  # the start gets the same error and reports it
     if not _is_running_or_succeeded(ownership) or _was_started_later(step, state, ownership):

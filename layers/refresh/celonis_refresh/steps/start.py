@@ -27,13 +27,16 @@ from celonis_refresh.steps.observation import Activity, Observation
 from celonis_refresh.steps.ownership import Evidence
 from celonis_refresh.steps.retry import add_former_baseline, resume
 from celonis_refresh.steps.step import (
+    OTHER_RUN,
     POST_SECONDS,
     Progress,
     Step,
     StepContext,
+    clear_last_error,
     clear_refusals,
     inner_loads,
     is_started,
+    log_step,
     record_refusal,
     replay,
 )
@@ -57,9 +60,11 @@ def start_step(context: StepContext, run_id: str, step: str, deadline: Deadline)
     run = context.records.get_open(run_id)
     state = run.steps.get(step, {})
     if "ended_at" in state:
+        log_step(run, step)
         return replay(state)
     if is_started(state):
         return Step(context, run, step, deadline).progress("RUNNING")
+    log_step(run, step)
     _check_stages_before(run, step)
     if any(load.step == step and load.started_by == "job" for load in run.plan.loads):
         load = Step(context, run, step, deadline)
@@ -106,7 +111,7 @@ def _start(step: Step) -> Progress:
     except CelonisError as error:
         return _after_failed_poll(step, error)
     clear_refusals(step.state)
-    step.state.pop("trouble", None)
+    clear_last_error(step.state)
     if observation is None:
         return _wait_while_busy(step, "a load of a data model that this job loads")
     if observation.is_busy and not is_leftover(step, observation):
@@ -136,7 +141,7 @@ def _acquire(step: Step) -> Blocked | None:
 
     If polls failed before, poll first and acquire the leases once Celonis answers.
     """
-    if step.state.get("trouble") and not step.has_leases:
+    if step.state.get("last_error") and not step.has_leases:
         _poll_without_leases(step)
     request = step.lease_request()
     own = request.leases[:1] if step.has_leases else ()
@@ -155,7 +160,7 @@ def _poll_without_leases(step: Step) -> None:
         target = step.context.target_for(step.run, load)
         _is_model_idle(step, target, target.observe(step.poll_seconds))
     clear_refusals(step.state)
-    step.state.pop("trouble", None)
+    clear_last_error(step.state)
     _record_shown(step, observation)
     if observation.is_busy and not is_leftover(step, observation):
         record_running(step, observation)
@@ -310,6 +315,7 @@ def _after_answer(step: Step, answer: StartAnswer) -> Progress:
         del answered["answered"]
         step.unsaved_answer = {"step": step.name, "posts": step.state["posts"], **answered}
         return {"status": "RUNNING", "wait": 0}
+    step.announce_start()
     step.save()
     return step.progress("RUNNING")
 
@@ -318,7 +324,7 @@ def _after_lost_answer(step: Step, lost: CelonisUnavailable) -> Progress:
     """Let the next poll show whether it started; only a start that was never sent is repeated at once."""
     if not lost.may_have_started:
         return _wait_to_repeat(step, lost)
-    step.state |= {"trouble": lost.message, "sent_by": step.now()}
+    step.state |= {"last_error": lost.message, "sent_by": step.now()}
     step.save()
     return step.progress("RUNNING")
 
@@ -333,7 +339,7 @@ def _after_refusal(step: Step, refused: CelonisThrottled | CelonisRejected) -> P
     busy = refused.status == 409 or _is_busy(step)
     if step.state["posts"] > 1:
         # Either the first start took effect very late or another user's execution runs: polls look the same.
-        step.state |= {"trouble": refused.message, "evidence": Evidence(absent=True).to_json()}
+        step.state |= {"last_error": refused.message, "evidence": Evidence(absent=True).to_json()}
         step.state |= {} if busy else {"rejected": str(refused)}
         step.save()
         return step.progress("RUNNING")
@@ -364,7 +370,7 @@ def _wait_in_queue(step: Step, blocked: Blocked) -> Progress:
     if step.claim_facts is not None:
         step.release_leases()
         return step.progress("WAITING")  # start_step queues for it
-    other = f"run {blocked.waits_for}"
+    other = f"{OTHER_RUN}{blocked.waits_for}"
     is_recorded = step.state.get("waiting_for") == other and "queued_at" in step.state
     _record_waiting(step, other)
     step.state["queued_at"] = blocked.request.place.since
@@ -394,7 +400,7 @@ def _wait_while_busy(step: Step, for_what: str) -> Progress:
 
 
 def _record_waiting(step: Step, for_what: str) -> None:
-    """Record what the step waits for. Raises the time-out, or that the pipeline does not wait."""
+    """Record what the step waits for. Raises the timeout, or that the pipeline does not wait."""
     if step.run.definition.when_busy == "fail":
         text = f"{step.target.subject} is busy with {for_what}."
         hint = "Start the pipeline again later, or let it wait (when_busy: wait)."
@@ -404,7 +410,7 @@ def _record_waiting(step: Step, for_what: str) -> None:
 
 
 def _begin_waiting(step: Step) -> None:
-    """Count the time-out from the first wait. Raises it once it has passed."""
+    """Count the timeout from the first wait. Raises it once it has passed."""
     step.state.setdefault("began", step.now())
     if step.is_expired():
         raise step.expired()

@@ -1,4 +1,4 @@
-"""A step of a run as a task works on it: its stored state, its leases, its time-out and its end.
+"""A step of a run as a task works on it: its stored state, its leases, its timeout and its end.
 
 A load that a data job starts (``started_by: job``) may begin with any job of its run. Therefore the first job
 acquires the leases of all these models and records their baselines, and the run keeps each lease until its
@@ -23,9 +23,20 @@ from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled, Celon
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
 from celonis_refresh.runs.earlier import Earlier, read_earlier
+from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.runs.leases import LeaseRequest, Leases, QueuePlace
-from celonis_refresh.runs.records import Records, Run, States, StepWrite
-from celonis_refresh.runs.table import Action, job_lease, model_lease
+from celonis_refresh.runs.records import (
+    STARTED,
+    Announce,
+    Records,
+    Run,
+    States,
+    StepWrite,
+    announce_nothing,
+    cut,
+    due_of_step,
+)
+from celonis_refresh.runs.table import Action, ConditionFailed, job_lease, model_lease
 from celonis_refresh.steps import errors
 from celonis_refresh.steps.observation import Baseline, Observation
 from celonis_refresh.steps.ownership import Evidence
@@ -50,6 +61,27 @@ class Progress(TypedDict):
 
     status: Literal["WAITING", "RUNNING", "SUCCEEDED"]
     wait: int
+
+
+def celonis_ids(run: Run, step: str, state: Mapping[str, Any]) -> dict[str, str]:
+    """Return the ids of a step in Celonis, for log lines; that of our execution or load once it is known."""
+    if step.startswith("job-"):
+        ids = {"data_job": run.plan.job(step).job}
+    else:
+        ids = {"data_model": run.plan.load(step).data_model}
+    return {"data_pool": run.definition.data_pool_id, **ids, **own_id(step, evidence_of(state))}
+
+
+def own_id(step: str, evidence: Evidence) -> dict[str, str]:
+    """Return the id of our execution or load for log lines; empty if it is not known."""
+    name = "execution_id" if step.startswith("job-") else "load_id"
+    return {name: evidence.ours} if evidence.ours else {}
+
+
+def log_step(run: Run, step: str) -> None:
+    """Add the ids of a run, its step and its targets in Celonis to the log lines of this invocation."""
+    state = run.steps.get(step, {})
+    logger.append_keys(**run.log_keys, step=step, **celonis_ids(run, step, state))
 
 
 def is_started(state: Mapping[str, Any]) -> bool:
@@ -87,12 +119,18 @@ def record_refusal(state: dict[str, Any], error: CelonisError, now: float) -> Re
     return RefusalStreak(streak.get("error") == error.name, now - since)
 
 
+def clear_last_error(state: dict[str, Any]) -> None:
+    """Record that Celonis has answered."""
+    state.pop("last_error", None)
+    state.pop("failing_since", None)
+
+
 def clear_refusals(state: dict[str, Any]) -> None:
     state.pop(REFUSALS, None)
 
 
 POLL_SECONDS = 12.0
-"""Time limit of one call of a poll: a fraction of the time-out of a task."""
+"""Time limit of one call of a poll: a fraction of the timeout of a task."""
 
 
 def without_repeats(baseline: dict[str, Any]) -> dict[str, Any]:
@@ -168,20 +206,29 @@ CLEARED_AT_START = frozenset(
         "busy",
         "shown",
         "queued_at",
+        "poll_seconds",
     }
 )
+MAX_NAME = 200
+"""Bytes of the name of a job in the state of a step."""
+OTHER_RUN = "run "
+"""What stands before the id of the run that a step waits for (``waiting_for``)."""
 POST_SECONDS = 20.0
-"""Time limit of a start: a fraction of the time-out of a task."""
+"""Time limit of a start: a fraction of the timeout of a task."""
 
 
 class StepContext(Struct, frozen=True):
-    """Dependencies of every task. ``target_for``: returns the job or load of a step."""
+    """Dependencies of every task.
+
+    ``target_for``: returns the job or load of a step. ``announce``: sends events.
+    """
 
     records: Records
     leases: Leases
     target_for: Callable[[Run, str], StepTarget]
     clock: Clock
     random: Random = field(default_factory=Random)
+    announce: Announce = announce_nothing
 
     @property
     def duration_history(self) -> DurationHistory:
@@ -206,8 +253,9 @@ class Step:
         claim_facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.context, self.run, self.name, self.deadline = context, run, name, deadline
-        self.target = context.target_for(run, name)
         self.state: dict[str, Any] = dict(run.steps.get(name, {}))
+        log_step(run, name)
+        self.target = context.target_for(run, name)
         self._earlier: Earlier | None = None
         self.claim_facts = claim_facts
         self.has_leases = claim_facts is not None
@@ -266,12 +314,14 @@ class Step:
             "noted_at": iso(now),
             "began": self.state.get("began", now),
         }
+        if observation.name:
+            self.state["name"] = cut(observation.name, MAX_NAME)
         if observation.durations:
             self.state["listed_durations"] = dict(observation.durations)
 
     def load_durations(self) -> None:
         """Read how long earlier runs of the step took, once per step."""
-        self.timer.recall(lambda: self.context.duration_history.known(self.target.durations))
+        self.timer.recall(lambda: self.context.duration_history.read(self.target.durations))
         if not self.timer.needs_listed:
             self.state.pop("listed_durations", None)
 
@@ -280,42 +330,46 @@ class Step:
         wait = self.timer.wait(started=status == "RUNNING")
         return {"status": status, "wait": wait if at_most is None else min(wait, max(1, ceil(at_most)))}
 
-    def wait_for_celonis(self, trouble: CelonisError, grace: float = 0.0) -> Progress:
-        """Wait after a failed poll. Raises the time-out of the step ``grace`` seconds after it has passed."""
-        if isinstance(trouble, CelonisUnavailable):
+    def wait_for_celonis(self, error: CelonisError, grace: float = 0.0) -> Progress:
+        """Wait after a failed poll. Raises the timeout of the step ``grace`` seconds after it has passed."""
+        if isinstance(error, CelonisUnavailable):
             clear_refusals(self.state)
-        if self.state.get("trouble") != trouble.message:
-            facts = {"subject": self.target.subject, "why": trouble.message}
+        if self.state.get("last_error") != error.message:
+            facts = {"subject": self.target.subject, "why": error.message}
             logger.warning("Celonis could not be polled; the step keeps waiting", extra=facts)
-        self.state |= {"trouble": trouble.message, "began": self.state.get("began", self.now())}
+        self.state |= {"last_error": error.message, "began": self.state.get("began", self.now())}
+        self.state.setdefault("failing_since", self.now())
         if self.is_expired(grace):
             raise self.expired()
         self.timer.count_round()
-        self.timer.count_refusal(refused=isinstance(trouble, CelonisThrottled))
+        self.timer.count_refusal(refused=isinstance(error, CelonisThrottled))
         started = is_started(self.state)
         if started:
             self.save()
         else:
             self.state.pop("queued_at", None)
             self.release_leases()
-        at_least = trouble.retry_after if isinstance(trouble, CelonisThrottled) else 0.0
+        at_least = error.retry_after if isinstance(error, CelonisThrottled) else 0.0
         wait = self.timer.wait_out(started=started, at_least=at_least)
         return {"status": "RUNNING" if started else "WAITING", "wait": wait}
 
     def is_expired(self, grace: float = 0.0) -> bool:
-        """Return whether the step's time-out and ``grace`` seconds more have passed."""
+        """Return whether the step's timeout and ``grace`` seconds more have passed."""
         began = self.state.get("began")
         return began is not None and self.now() - float(began) >= self.target.timeout + grace
 
     def expired(self, detail: str = "") -> RefreshError:
-        """Write the end of the step by its time-out and return the error to raise."""
+        """Write the end of the step by its timeout and return the error to raise."""
         return self.failed(self.timeout_error(detail), free=False)
 
-    def timeout_error(self, detail: str = "") -> RefreshError:
+    def timeout_error(self, detail: str = "", *, has_ended: bool = False) -> RefreshError:
+        """Return the error of the timeout. ``has_ended``: ``detail`` says how the execution has ended."""
         text = f"{self.target.subject} did not end within its timeout of {self.target.timeout} s"
-        trouble = self.state.get("trouble") or (not is_started(self.state) and self.state.get("waiting_for"))
-        message = f"{text} (last: {trouble})." if trouble else f"{text}."
-        if is_started(self.state) and self.state.get("status"):
+        last_error = self.state.get("last_error") or (
+            not is_started(self.state) and self.state.get("waiting_for")
+        )
+        message = f"{text} (last: {last_error})." if last_error else f"{text}."
+        if is_started(self.state) and self.state.get("status") and not has_ended:
             message += f" Its last status was {self.state['status']}."
         hint = "Set a longer timeout, or check in Celonis what delays it."
         return self.target.timed_out(f"{message} {detail}".strip(), hint=hint)
@@ -346,6 +400,27 @@ class Step:
         else:
             self.state["held"] = True
             self.save()
+        self._announce_end()
+
+    def announce_start(self) -> None:
+        """Send the start of the step if it is due, and note it in the state, which is written next."""
+        due = due_of_step(self.run, self.name, self.state)
+        if due and self.claim_facts is None and self._announce(due):
+            self.state["announced"] = STARTED
+
+    def _announce_end(self) -> None:
+        """Send what is due once the end is written. The end of the run sends the rest."""
+        due = due_of_step(self.run, self.name, self.state)
+        if not due or self.claim_facts is not None or not self._announce(due):
+            return
+        try:
+            self.context.records.set_announced(self.run, self.name, self.deadline)
+        except (TableBusy, ConditionFailed) as error:
+            logger.warning("the event of a step is sent again", extra={"why": str(error)})
+
+    def _announce(self, names: list[str]) -> bool:
+        run = Run({**self.run.item, "steps": {**self.run.steps, self.name: self.state}})
+        return self.context.announce(run, names, self.deadline)
 
     def earlier(self) -> Earlier:
         """Return our last executions of this job or model; read once per step."""

@@ -39,12 +39,12 @@ from celonis_refresh.timing import Clock, Deadline
 MAX_LISTED = 50
 """Executions of a list that are compared: the baseline has to fit into a record."""
 MAX_LISTED_SECONDS = 7 * 86_400
-"""A step's time-out is no longer than that: a listed duration beyond it is taken for an error."""
+"""A step's timeout is no longer than that: a listed duration beyond it is taken for an error."""
 MAX_REASON = 1800
 """Bytes of the reasons why a job failed; the outcomes of all steps must fit into an execution's state."""
 Seconds = Callable[[], float]
 """Returns the time limit of the next call; a poll may need two."""
-FAIL_HINT = "Open it in Celonis and fix the cause, then retry this run or start the pipeline again."
+FAIL_HINT = "Open it in Celonis and fix the cause, then run it again."
 
 
 class Ending(Struct, frozen=True):
@@ -73,7 +73,7 @@ class DataJobTarget(Struct, frozen=True):
 
     @property
     def subject(self) -> str:
-        return f"Data job {self.plan.job}"
+        return f"Data job {self.plan.label}"
 
     @property
     def lease(self) -> str:
@@ -115,8 +115,12 @@ class DataJobTarget(Struct, frozen=True):
             return observation
         if executions is None:
             return observation
-        known = _listed_durations(executions, self.plan.mode.value, observation.requested_at)
-        return replace(listed_observation(observation, executions), durations=known)
+        durations = _listed_durations(executions, self.plan.mode.value, observation.requested_at)
+        return replace(listed_observation(observation, executions), durations=durations)
+
+    def celonis_name(self, timeout: float) -> str | None:
+        """Return the name of the job in Celonis. Raises ``CelonisError``."""
+        return self.client.job(self.pool, self.plan.job, timeout=timeout).name
 
     def history(self, timeout: float) -> Mapping[str, Any] | None:  # noqa: ARG002 - the list has them
         return None
@@ -130,16 +134,16 @@ class DataJobTarget(Struct, frozen=True):
         """Return what the final status means; ``observation`` is the one that showed it."""
         if status == JobStatus.SUCCESS:
             return Ending(None)
-        found = _execution_id(ours, observation)
+        execution_id = _execution_id(ours, observation)
         if status == JobStatus.CANCEL:
-            why = self._why(found, status, timeout)
+            why = self._why(execution_id, status, timeout)
             return Ending(
                 errors.JobCanceled(f"{self.subject} was cancelled in Celonis{why}.", hint=FAIL_HINT)
             )
         if status == JobStatus.SKIPPED:
-            why = self._why(found, status, timeout) or ": nothing was extracted"
+            why = self._why(execution_id, status, timeout) or ": nothing was extracted"
             return Ending(errors.JobSkipped(f"{self.subject} was skipped by Celonis{why}.", hint=FAIL_HINT))
-        reason = self._reason(found, timeout)
+        reason = self._reason(execution_id, timeout)
         return Ending(errors.JobFailed(f"{self.subject} failed in Celonis{reason}.", hint=FAIL_HINT))
 
     def _why(self, ours: str | None, status: str, timeout: float) -> str:
@@ -148,10 +152,10 @@ class DataJobTarget(Struct, frozen=True):
             return ""
         try:
             reason = self.client.why_ended(self.pool, self.plan.job, ours, status, timeout=timeout)
-        except CelonisError as trouble:  # the status is known; the reason is optional
+        except CelonisError as error:  # the status is known; the reason is optional
             logger.info(
                 "the reason of the end could not be read",
-                extra={"subject": self.subject, "why": trouble.message},
+                extra={"subject": self.subject, "why": error.message},
             )
             return ""
         return f": {reason}" if reason else ""
@@ -161,10 +165,10 @@ class DataJobTarget(Struct, frozen=True):
             return ""
         try:
             failures = self.client.failed_task_messages(self.pool, self.plan.job, ours, timeout=timeout)
-        except CelonisError as trouble:  # the status is known; the reason is optional
+        except CelonisError as error:  # the status is known; the reason is optional
             logger.info(
                 "the reason of the failure could not be read",
-                extra={"subject": self.subject, "why": trouble.message},
+                extra={"subject": self.subject, "why": error.message},
             )
             return ""
         reported = "; ".join(f"{failure.task}: {failure.message}".strip(": ") for failure in failures)
@@ -199,6 +203,7 @@ def job_observation(job: Job) -> Observation:
         activity=activity(running=job.is_active, terminal=job.is_terminal),
         current=job.current_execution_id,
         latest=job.latest_execution_item_id,
+        name=job.name,
     )
 
 
@@ -262,8 +267,8 @@ def _within_limit(entries: list[ListedExecution]) -> list[ListedExecution]:
 
 def _activity_of(entries: Sequence[ListedExecution]) -> Activity:
     """Return RUNNING if one entry runs, IDLE only if every status is known."""
-    found = {entry.activity for entry in entries}
-    return next((each for each in (Activity.RUNNING, Activity.UNKNOWN) if each in found), Activity.IDLE)
+    activities = {entry.activity for entry in entries}
+    return next((each for each in (Activity.RUNNING, Activity.UNKNOWN) if each in activities), Activity.IDLE)
 
 
 def _listed(execution: JobExecution) -> ListedExecution:
@@ -286,7 +291,7 @@ class DataModelTarget(Struct, frozen=True):
 
     @property
     def subject(self) -> str:
-        return f"The load of data model {self.plan.data_model}"
+        return f"The load of data model {self.plan.label}"
 
     @property
     def lease(self) -> str:
@@ -319,8 +324,8 @@ class DataModelTarget(Struct, frozen=True):
             self.client.tables(self.pool, model, timeout=seconds())
             load = None
         by = self.client.requested_at
-        known = None if load is None else self._durations([load], by)
-        return replace(load_observation(load), requested_at=by, durations=known)
+        durations = None if load is None else self._durations([load], by)
+        return replace(load_observation(load), requested_at=by, durations=durations)
 
     def history(self, timeout: float) -> Mapping[str, Any] | None:
         """The durations of earlier loads of this kind; else their average; None where nothing is shown.
@@ -329,14 +334,14 @@ class DataModelTarget(Struct, frozen=True):
         """
         try:
             history = self.client.load_history(self.pool, self.plan.data_model, timeout=timeout)
-        except CelonisError as trouble:
-            logger.info("no load history", extra={"subject": self.subject, "why": trouble.message})
+        except CelonisError as error:
+            logger.info("no load history", extra={"subject": self.subject, "why": error.message})
             return None
         if history is None:
             return None
         average = history.average_seconds.get(self.resolved.kind.value.upper(), 0.0)
-        if known := self._durations(history.loads, self.client.requested_at):
-            return known
+        if durations := self._durations(history.loads, self.client.requested_at):
+            return durations
         return {"successes": [round(average, 1)]} if 1 <= average <= MAX_LISTED_SECONDS else None
 
     def _durations(self, loads: Iterable[Load], by: int | None) -> dict[str, Any] | None:
@@ -348,6 +353,10 @@ class DataModelTarget(Struct, frozen=True):
 
     def with_executions(self, observation: Observation, timeout: float) -> Observation:  # noqa: ARG002 - no list
         return observation
+
+    def celonis_name(self, timeout: float) -> str | None:
+        """Return the name of the model in Celonis, if it is served. Raises ``CelonisError``."""
+        return self.client.model_name(self.pool, self.plan.data_model, timeout=timeout)
 
     def post(self, timeout: float) -> StartAnswer:
         model, kind = self.plan.data_model, self.resolved.kind
@@ -434,11 +443,12 @@ class ModelTables(Struct):
         """
         models = {load.data_model for load in run.plan.loads if load.names_tables}
         tables = {model: self._tables(run.definition, model, deadline) for model in sorted(models)}
-        found = resolve(run.plan, tables)
+        resolution = resolve(run.plan, tables)
         loads = {
-            step: {"kind": load.kind.value, "tables": dict(load.tables)} for step, load in found.loads.items()
+            step: {"kind": load.kind.value, "tables": dict(load.tables)}
+            for step, load in resolution.loads.items()
         }
-        warnings = [*run.options.warnings, *_unused(run), *found.warnings]
+        warnings = [*run.options.warnings, *_unused(run), *resolution.warnings]
         if run.options.merged and _excess(run, loads):
             loads |= {
                 load.step: ALL for load in run.plan.loads if load.requested and load.started_by == "run"
@@ -452,7 +462,7 @@ class ModelTables(Struct):
     def _tables(self, definition: Definition, model: str, deadline: Deadline) -> Sequence[ModelTable]:
         key = (definition.connection, definition.data_pool_id, model)
         at, tables = self._cache.get(key, (0.0, ()))
-        if self.clock() - at < self.seconds:
+        if 0.0 <= self.clock() - at < self.seconds:
             return tables
         client = self.client_for(definition)
         tables = client.tables(definition.data_pool_id, model, timeout=deadline.left())
@@ -462,8 +472,8 @@ class ModelTables(Struct):
 
 def _unused(run: Run) -> list[str]:
     """Return warnings about options that the definition, which may have changed, cannot use."""
-    found = inapplicable(run.pipeline, run.definition, run.options)
-    return [f"A trigger set {field}, which is not used: {expected}." for field, expected in found]
+    unused = inapplicable(run.pipeline, run.definition, run.options)
+    return [f"A trigger set {field}, which is not used: {expected}." for field, expected in unused]
 
 
 def _excess(run: Run, loads: dict[str, Any]) -> RunTooLarge | None:

@@ -50,6 +50,10 @@ class ValidatedType(str):
             raise ValueError("expected a text")  # noqa: TRY004 - msgspec takes a ValueError for a refusal
         return cls(cls.checked(value))
 
+    def to_json(self) -> str | int:
+        """Return the JSON value that ``read`` reads back."""
+        return str(self)
+
 
 class PatternType(ValidatedType):
     """A text that matches ``PATTERN`` as a whole. ``EXPECTED``: the error message."""
@@ -81,7 +85,11 @@ def convert(model: type[M], document: object, refusal: Callable[[Sequence[Proble
 
 def to_json(model: msgspec.Struct) -> str:
     """Return the JSON text that ``convert`` reads back as an equal model."""
-    return msgspec.json.encode(model, enc_hook=str).decode()
+    return msgspec.json.encode(model, enc_hook=_as_json).decode()
+
+
+def _as_json(value: object) -> str | int:
+    return value.to_json() if isinstance(value, ValidatedType) else str(value)
 
 
 def is_text(document: object) -> bool:
@@ -180,8 +188,8 @@ class _Walk:
             elif field.required:
                 self._report(there, "is required")
         if model.__struct_config__.forbid_unknown_fields:
-            known = {field.encode_name for field in fields}
-            for name in (name for name in value if name not in known):
+            names = {field.encode_name for field in fields}
+            for name in (name for name in value if name not in names):
                 self._report((*place, name), "is not a known field")
         if len(self.problems) > before:
             return None

@@ -46,7 +46,7 @@ class RuleError(WebhookError):
     def __init__(self, rule_index: int, field: str, problem: str, *, hint: str = "") -> None:
         self.rule_index = rule_index
         self.field = field
-        super().__init__(f"rules.{rule_index}.{field} {problem}.", hint=hint)
+        super().__init__(f"rule {rule_index + 1}: {field} {problem}.", hint=hint)
 
 
 class InvalidSource(WebhookError):

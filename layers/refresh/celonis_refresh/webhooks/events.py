@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Final
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic, TooLarge
 from celonis_refresh.webhooks.expressions import PathError, is_true, search
@@ -118,25 +119,25 @@ def _event(sender: Sender, request: WebhookRequest, body: Json) -> Event:
 
 def _all_of(places: Sequence[Location], request: WebhookRequest, body: Json) -> list[str]:
     """Return the values at all locations; empty if one is missing."""
-    found = [value for place in places if (value := _value(place, request, body)) is not None]
-    return found if len(found) == len(places) else []
+    values = [value for place in places if (value := _value(place, request, body)) is not None]
+    return values if len(values) == len(places) else []
 
 
 def _value(place: Location, request: WebhookRequest, body: Json) -> str | None:
-    found = _at_path(place.path, body) if place.path else None
-    if found is None and place.header:
+    value = _at_path(place.path, body) if place.path else None
+    if value is None and place.header:
         return request.headers.get(place.header) or None
-    return found
+    return value
 
 
 def _at_path(path: str, body: Json) -> str | None:
     try:
-        found = search(path, body)
+        value = search(path, body)
     except PathError:
         return None  # the body has another shape, as if the field were missing
-    if isinstance(found, str):
-        return found or None
-    return str(found) if isinstance(found, int) and not isinstance(found, bool) else None
+    if isinstance(value, str):
+        return value or None
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _short(text: str) -> str:
@@ -152,13 +153,15 @@ class HandshakeResponse(Struct, frozen=True):
     """An HTTP response to be returned at once.
 
     ``confirm``: an address that must answer a GET with 2xx before this response may be returned. It has a
-    token and is not part of the ``repr``.
+    token and is not part of the ``repr``. ``ignored``: why the request starts nothing, if it is a test of the
+    sender; otherwise empty.
     """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str = ""
     confirm: str | None = None
+    ignored: str = ""
 
     def __repr__(self) -> str:
         return f"Answer(status={self.status!r}, headers={self.headers!r}, body={self.body!r})"
@@ -192,10 +195,10 @@ def handshake(
         return answer
     if sender.handshake == "none" and not (sender.probes or sender.test or sender.test_header):
         return None
-    found = read_events(sender, request) if events is None else events
-    if len(found) != 1:
+    parsed = read_events(sender, request) if events is None else events
+    if len(parsed) != 1:
         return None  # a handshake is a single event; it must not hide others
-    event = found[0]
+    event = parsed[0]
     if event.name is not None and event.name in sender.probes:
         return ignored(f"{event.name} of {sender.name} only checks this address")
     body = event.body if isinstance(event.body, dict) else {}
@@ -219,7 +222,7 @@ def acknowledgement(sender: Sender) -> HandshakeResponse | None:
 
 def ignored(reason: str) -> HandshakeResponse:
     """Return 200 with the reason, because senders disable endpoints that answer with errors."""
-    return _json(200, {"status": "ignored", "reason": reason})
+    return replace(_json(200, {"status": "ignored", "reason": reason}), ignored=reason)
 
 
 def _is_test(sender: Sender, request: WebhookRequest, body: Json) -> bool:
@@ -238,10 +241,10 @@ def _sns(request: WebhookRequest) -> HandshakeResponse | None:
 
 
 def _text(value: Json, name: str) -> str:
-    found = value.get(name) if isinstance(value, dict) else None
-    if not isinstance(found, str):
+    text = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(text, str):
         raise Malformed(f"The handshake has no {name}.")
-    return found
+    return text
 
 
 def _json(status: int, body: Mapping[str, str]) -> HandshakeResponse:

@@ -93,7 +93,7 @@ _EVALUATION_ERRORS: Final = (
     TypeError,
     ValueError,
 )
-"""The library passes some errors of Python through, for instance for a slice with step 0."""
+"""Errors of evaluation; the library lets some of Python's through, for instance for a slice with step 0."""
 
 
 class PathError(ValueError):
@@ -166,8 +166,8 @@ def _parsed(expression: str) -> ParsedResult:
 def _check_functions(expression: str, node: Any) -> None:
     """Check that all functions exist; the library would check it only on evaluation."""
     if node["type"] == "function_expression":
-        known = Functions.FUNCTION_TABLE.get(node["value"])
-        if known is None:
+        function = Functions.FUNCTION_TABLE.get(node["value"])
+        if function is None:
             position = expression.find(node["value"])
             raise PathError(f"unknown function at position {position}")
     for child in node["children"]:

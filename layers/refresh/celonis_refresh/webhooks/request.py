@@ -118,9 +118,9 @@ def media_type(request: WebhookRequest) -> str:
 
 def check_media_type(kind: BodyKind, request: WebhookRequest) -> None:
     """Raise ``Malformed`` for a content type that does not fit the kind of body; it may be missing."""
-    found = media_type(request)
+    sent = media_type(request)
     expected, pattern = _KINDS[kind]
-    if found and not re.fullmatch(pattern, found):
+    if sent and not re.fullmatch(pattern, sent):
         raise Malformed(f"The content type is not that of this sender: expected {expected}.")
 
 
@@ -194,10 +194,10 @@ def _is_too_deep(text: str) -> bool:
 
 def _without_doubles(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     pairs = list(pairs)
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         raise ValueError("a name stands twice")
-    return found
+    return values
 
 
 def _refuse(name: str) -> Json:

@@ -7,7 +7,7 @@ that start a pipeline by default, and the handshake of the sender.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -89,6 +89,10 @@ STITCH_SUCCESS: Final = "length(tables[?num_rows > `0`] || `[]`) > `0`"
 QLIK_SUCCESS: Final = "data.succeeded == `true` || data.status == 'SUCCEEDED'"
 
 
+CallbackFormat: TypeAlias = Literal["run", "azure_data_factory"]
+"""Formats of a callback: the result of a run, or the format that Azure Data Factory reads."""
+
+
 class Location(Struct, frozen=True, kw_only=True):
     """Location of a value: in the body of the event (JMESPath) or in a header (lower case).
 
@@ -119,6 +123,8 @@ class Sender(Struct, frozen=True, kw_only=True):
     ``test``         JMESPath that is true for events of a test button or a setup
     ``test_header``  a header that is ``true`` for events of a test button
     ``body``         one JSON event; one event or a list; an SNS envelope; a SOAP message
+    ``callback``     JMESPath of the address to which the result of a run is posted, for a sender that waits
+    ``callback_hosts``  hosts of callback addresses; ``callback_format``: what is posted
     """
 
     name: str
@@ -132,13 +138,16 @@ class Sender(Struct, frozen=True, kw_only=True):
     test: str = ""
     test_header: str = ""
     body: BodyKind = "json"
+    callback: str = ""
+    callback_hosts: tuple[str, ...] = ()
+    callback_format: CallbackFormat = "run"
 
 
 def _paths(*paths: str) -> tuple[Location, ...]:
     return tuple(Location(path=path) for path in paths)
 
 
-def _standard(prefix: str) -> Hmac:
+def standard_webhooks(prefix: str) -> Hmac:
     return Hmac(
         header=f"{prefix}-signature",
         encoding="base64",
@@ -161,13 +170,13 @@ _TYPE = Location(path="type")
 _TABLE: Final = (
     Sender(
         name="standard_webhooks",
-        scheme=_standard("webhook"),
+        scheme=standard_webhooks("webhook"),
         delivery_id=(Location(header="webhook-id"),),
         event_name=_TYPE,
     ),
     Sender(
         name="svix",
-        scheme=_standard("svix"),
+        scheme=standard_webhooks("svix"),
         delivery_id=(Location(header="svix-id"),),
         event_name=_TYPE,
     ),
@@ -189,7 +198,7 @@ _TABLE: Final = (
     ),
     Sender(
         name="gitlab_standard",
-        scheme=_standard("webhook"),
+        scheme=standard_webhooks("webhook"),
         delivery_id=(Location(path=GITLAB_ID, header="webhook-id"),),
         event_name=_GITLAB_NAME,
         start=_GITLAB_START,
@@ -340,6 +349,15 @@ _TABLE: Final = (
         event_name=Location(path="eventType"),
         start=StartingEvents(events=("build.complete",), when=AZURE_DEVOPS_SUCCESS),
         test=AZURE_DEVOPS_TEST,
+    ),
+    # Its Webhook activity adds callBackUri to the body, and waits until it is called.
+    Sender(
+        name="azure_data_factory",
+        scheme=BasicAuth(key_header="x-api-key"),
+        event_name=Location(path="event"),
+        callback="callBackUri",
+        callback_hosts=("*.svc.datafactory.azure.com",),
+        callback_format="azure_data_factory",
     ),
     Sender(
         name="bitbucket",

@@ -23,7 +23,7 @@ SIGNED_KEYS: Final = {
 MAX_ENVELOPE: Final = 2 * 1024 * 1024
 """Bytes. SNS accepts 256 KiB; escaping can make it six times as long."""
 _SIGNATURE_KEYS: Final = ("Signature", "SignatureVersion", "SigningCertURL")
-# The region is spelled out: ``sns.s3.amazonaws.com`` would be an S3 bucket of anybody.
+# The region has its full pattern, because anyone could own the S3 bucket ``sns.s3.amazonaws.com``.
 _TOPIC: Final = r"arn:(?P<partition>aws[a-z-]*):sns:(?P<region>[a-z]{2}(?:-[a-z]+){1,3}-[0-9]{1,2}):.+"
 _CERTIFICATE: Final = r"/[A-Za-z0-9_-]+\.pem"
 _TIMESTAMP: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z"

@@ -38,7 +38,7 @@ def check_signature(envelope: dict[str, str], pem: bytes, now: float) -> None:
 
 
 def canonical_string(envelope: dict[str, str]) -> bytes:
-    """Return what SNS signs: the name and the value of each signed key, on a line each."""
+    """Return the text that SNS signs: name and value of each signed key, on one line each."""
     keys = SIGNED_KEYS[envelope["Type"]]
     return "".join(f"{key}\n{envelope[key]}\n" for key in keys if key in envelope).encode("utf-8")
 

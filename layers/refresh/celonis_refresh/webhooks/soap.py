@@ -50,10 +50,10 @@ def read_notifications(body: bytes) -> list[Json]:
     """
     message = _parse(body)
     for name in ("Body", "notifications"):
-        found = [child for child in message.children if child.local_name == name]
-        if len(found) != 1:
+        matches = [child for child in message.children if child.local_name == name]
+        if len(matches) != 1:
             raise Malformed("The body is not a Salesforce outbound message.")
-        message = found[0]
+        message = matches[0]
     common = {name: _text(message, name) for name in _KEPT if message.find(name)}
     notifications = [child for child in message.children if child.name == f"{_MESSAGE} Notification"]
     return [{**common, "Notification": _notification(element)} for element in notifications]
@@ -70,8 +70,8 @@ def _notification(element: _Element) -> Json:
 
 
 def _text(element: _Element, name: str) -> str:
-    found = element.find(name)
-    return "".join(found.text).strip() if found is not None else ""
+    child = element.find(name)
+    return "".join(child.text).strip() if child is not None else ""
 
 
 def _parse(body: bytes) -> _Element:
@@ -79,11 +79,11 @@ def _parse(body: bytes) -> _Element:
     text = text_of(body)
     document = _Element("", {})
     path = [document]
-    left = iter(range(MAX_ELEMENTS))
+    remaining = iter(range(MAX_ELEMENTS))
     parser = expat.ParserCreate("utf-8", namespace_separator=" ")
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        if len(path) > MAX_DEPTH or next(left, None) is None:
+        if len(path) > MAX_DEPTH or next(remaining, None) is None:
             raise Malformed(f"The XML has more than {MAX_DEPTH} levels or {MAX_ELEMENTS} elements.")
         element = _Element(name, attributes)
         path[-1].children.append(element)

@@ -178,12 +178,12 @@ class Overrides(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def _scheme(self, sender: Sender) -> Scheme:
         kind = _KINDS[self.scheme] if self.scheme else type(sender.scheme)
         overrides = {name: getattr(self, name) for name in _PARAMETERS if getattr(self, name) is not None}
-        known = kind.__struct_fields__
+        fields = kind.__struct_fields__
         for name in overrides:
-            if name not in known:
+            if name not in fields:
                 raise InvalidField(f"does not belong to the scheme of sender {sender.name}", name)
         if isinstance(sender.scheme, kind):
-            overrides = {**{name: getattr(sender.scheme, name) for name in known}, **overrides}
+            overrides = {**{name: getattr(sender.scheme, name) for name in fields}, **overrides}
         for name in _required(kind):
             if not overrides.get(name):
                 raise InvalidField(f"is required for sender {sender.name}", name)
@@ -200,6 +200,8 @@ def _required(kind: type[Scheme]) -> list[str]:
     return [name for name in kind.__struct_fields__ if name not in optional]
 
 
+MAX_CALLBACK_RULES: Final = 24
+"""Pipelines per event with callback addresses, each of which is one more action."""
 MAX_RULES: Final = 30
 """Pipelines that one event may start: a transaction has at most 100 actions, three for each pipeline."""
 MAX_DOCUMENT: Final = 64 * 1024
@@ -219,6 +221,17 @@ class SenderName(ValidatedType):
         return text
 
 
+class HostPattern(PatternType):
+    """A host name, or ``*.`` and a name of two parts or more. The last part of an IP address is a number."""
+
+    PATTERN = r"(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
+    EXPECTED = "expected a host name such as hooks.example.com, or *.example.com for all names that end so"
+
+    @classmethod
+    def checked(cls, text: str) -> str:
+        return super().checked(text[:256].lower())
+
+
 EventName = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
@@ -230,6 +243,7 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ``mode``    "FULL", "DELTA" or ``{"path": …}``; None: as in the definition
     ``tables``  ids, names or aliases, "all" or ``{"path": …}``; None: as in the definition
     ``reason``  text for the run's record, or ``{"path": …}``; None: sender, event and delivery id
+    ``callback``  ``{"path": …}``: the address to which the result is posted; None: as the sender says
     """
 
     pipeline: PipelineName
@@ -238,12 +252,14 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mode: ModeField = None
     tables: TablesField = None
     reason: ReasonField = None
+    callback: AtPath | None = None
 
 
 class Source(Overrides, frozen=True, kw_only=True):
     """One source of webhooks. ``secret``: the name of a secret, never its value.
 
     ``expect``: values that top-level fields of the event's body must have; otherwise the request is refused.
+    ``callback_hosts``: hosts of the callback addresses of its events; None: those of the sender.
     The inherited fields replace parameters of the sender.
     """
 
@@ -251,10 +267,14 @@ class Source(Overrides, frozen=True, kw_only=True):
     secret: SecretName | None = None
     rules: Annotated[tuple[Rule, ...], Meta(min_length=1, max_length=MAX_RULES)]
     expect: dict[str, str | int] = {}
+    callback_hosts: Annotated[tuple[HostPattern, ...], Meta(min_length=1, max_length=20)] | None = None
 
     def effective(self) -> Sender:
         """Return the sender with the parameters of this source."""
-        return self.applied_to(SENDERS[self.sender])
+        sender = self.applied_to(SENDERS[self.sender])
+        if self.callback_hosts is None:
+            return sender
+        return replace(sender, callback_hosts=self.callback_hosts)
 
     def __post_init__(self) -> None:
         sender = self.effective()
@@ -265,15 +285,32 @@ class Source(Overrides, frozen=True, kw_only=True):
             raise InvalidField("expected the name of the secret", "secret")
         for index, rule in enumerate(self.rules):
             _check_reachable(sender, index, rule)
+            _check_callback(sender, index, rule)
+        has_callbacks = sender.callback or any(rule.callback for rule in self.rules)
+        if has_callbacks and len(self.rules) > MAX_CALLBACK_RULES:
+            raise InvalidField(f"expected at most {MAX_CALLBACK_RULES} rules with callbacks", "rules")
+
+
+def _check_callback(sender: Sender, index: int, rule: Rule) -> None:
+    """Check that the callbacks of a rule can be stored and that their hosts are known."""
+    if rule.callback is None:
+        return
+    if sender.body in ("list", "soap"):
+        problem = f"is not supported for {sender.name}, which sends several events in a request"
+        raise InvalidField(problem, f"rules.{index}.callback")
+    if not sender.callback_hosts:
+        raise InvalidField("needs callback_hosts in the source", f"rules.{index}.callback")
 
 
 def _check_reachable(sender: Sender, index: int, rule: Rule) -> None:
     """Check that a rule about events outside of the sender's own condition has a condition."""
     if rule.events and not sender.event_name:
         raise InvalidField(f"{sender.name} does not name its events", f"rules.{index}.events")
-    known = sender.start.events
-    if rule.when is None and rule.events and known and not set(rule.events) & set(known):
-        raise InvalidField(f"is required for events other than {', '.join(known)}", f"rules.{index}.when")
+    default_events = sender.start.events
+    if rule.when is None and rule.events and default_events and not set(rule.events) & set(default_events):
+        raise InvalidField(
+            f"is required for events other than {', '.join(default_events)}", f"rules.{index}.when"
+        )
 
 
 def parse_source(name: str, document: str | Mapping[str, Any]) -> Source:

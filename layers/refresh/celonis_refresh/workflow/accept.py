@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,16 +21,23 @@ from celonis_refresh.pipelines.options import (
 )
 from celonis_refresh.pipelines.plan import make_plan
 from celonis_refresh.runs.claims import Acceptance, Claim, Claims, Delivery, merge_claims
-from celonis_refresh.runs.records import Run
+from celonis_refresh.runs.records import Run, data_from
 from celonis_refresh.steps.retry import RetrySkips
 from celonis_refresh.timing import Clock, Deadline, iso
 from celonis_refresh.workflow.executions import Executions
+
+FIRST_TRIGGER: Final = "; the first run was triggered by "
+"""What precedes the first trigger in the reason of a retry."""
+
+if TYPE_CHECKING:
+    from celonis_refresh.runs.callbacks import Callback
 
 
 class Trigger(Struct, frozen=True):
     """A request to run a pipeline. ``pipeline``: a name, or an inline definition.
 
-    ``by``: the source, ``execution``, or the caller of the API; ``text``: the reason.
+    ``by``: the source, ``execution``, or the caller of the API; ``text``: the reason. ``callbacks``: where
+    the result of the run is posted.
     """
 
     pipeline: str | Mapping[str, Any]
@@ -38,6 +45,7 @@ class Trigger(Struct, frozen=True):
     tables: object = None
     by: str = ""
     text: str = ""
+    callbacks: tuple[Callback, ...] = ()
 
 
 class TriggerAcceptor(Struct, frozen=True):
@@ -99,7 +107,7 @@ class TriggerAcceptor(Struct, frozen=True):
         ``skips``: what it skips. Raises ``PipelineBusy`` and ``PipelinePaused``, because a follow-up run
         would not skip it.
         """
-        reason = Reason(iso(self.clock()), deliveries[0], caller, f"retry of {run.run_id}")
+        reason = Reason(iso(self.clock()), deliveries[0], caller, _retry_reason(run))
         jobs = make_plan(definition, run.options, skips.skip).jobs
         claim = Claim(
             pipeline=run.pipeline,
@@ -110,7 +118,8 @@ class TriggerAcceptor(Struct, frozen=True):
             job=jobs[0].job if jobs else None,
             may_join=False,
             skip=skips.skip,
-            retry={"retry_of": run.run_id} | ({"skip_since": skips.since} if skips.since else {}),
+            retry={"retry_of": run.run_id}
+            | ({"skip_since": skips.since, "data_from": data_from(run.item)} if skips.since else {}),
         )
         return self.claims.accept([claim], deliveries, deadline)
 
@@ -131,6 +140,7 @@ class TriggerAcceptor(Struct, frozen=True):
             job=jobs[0].job if jobs else None,
             may_join=isinstance(trigger.pipeline, str),
             is_execution=run_id is not None,
+            callbacks=trigger.callbacks,
         )
 
     def _definition(self, trigger: Trigger) -> tuple[Definition, str]:
@@ -153,7 +163,8 @@ def _covering(claim: Claim, invalid: Sequence[tuple[Trigger, RefreshError]]) -> 
         if trigger.pipeline == claim.pipeline:
             warning = f"{error.message} The run covers everything that this trigger may have requested."
             wider = covering(claim.pipeline, claim.definition, trigger.mode, trigger.tables, warning)
-            claim = replace(claim, options=claim.options.join(wider))
+            callbacks = tuple(dict.fromkeys(claim.callbacks + trigger.callbacks))
+            claim = replace(claim, options=claim.options.join(wider), callbacks=callbacks)
     return claim
 
 
@@ -197,11 +208,11 @@ def accept_batch(claims: Claims, deliveries: Sequence[Delivery], deadline: Deadl
 
 def _firsts(deliveries: Sequence[Delivery]) -> list[int]:
     """Return for each delivery the index of the first one with one of its keys."""
-    seen: dict[str, int] = {}
+    first_by_key: dict[str, int] = {}
     firsts = []
     for number, each in enumerate(deliveries):
-        first = next((seen[key] for key in each.keys if key in seen), number)
-        seen |= dict.fromkeys(each.keys, first)
+        first = next((first_by_key[key] for key in each.keys if key in first_by_key), number)
+        first_by_key |= dict.fromkeys(each.keys, first)
         firsts.append(first)
     return firsts
 
@@ -211,7 +222,8 @@ def _merged(same: Sequence[Delivery]) -> Delivery:
     claims: dict[str, Claim] = {}
     for claim in (claim for delivery in same for claim in delivery.claims):
         claims.setdefault(claim.pipeline, claim)
-    return Delivery(list(claims.values()), list(dict.fromkeys(key for each in same for key in each.keys)))
+    keys = list(dict.fromkeys(key for each in same for key in each.keys))
+    return Delivery(list(claims.values()), keys, same[0].event)
 
 
 def _part(acceptance: Acceptance, delivery: Delivery, claimed: set[str], now: float) -> Acceptance:
@@ -234,3 +246,12 @@ def start_execution_of(executions: Executions, run_id: str, answer: Mapping[str,
     except Exception:  # noqa: BLE001 - the claim is written, so nothing is lost
         logger.exception("the execution was not started; reconcile starts it", extra={"run_id": run_id})
         return False
+
+
+def _retry_reason(run: Run) -> str:
+    """Return the reason of a retry, with the first trigger of the run, or of the run that it retried."""
+    first = min(run.options.reasons, default=None)
+    if first is None:
+        return f"retry of {run.run_id}"
+    origin = first.text.partition(FIRST_TRIGGER)[2] or f"{first.by}: {first.text}".rstrip(": ")
+    return f"retry of {run.run_id}{FIRST_TRIGGER}{origin}"[:MAX_REASON_LENGTH]

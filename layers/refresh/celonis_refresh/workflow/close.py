@@ -1,21 +1,28 @@
 """Closes runs: the end of an execution becomes the end of its run, once.
 
 Every step can be repeated, because the event arrives at least once, late and sometimes twice. What a crash
-left incomplete (the notification, the start of the follow-up run) is done when the event arrives again.
+left incomplete (the start of the follow-up run, notifications) is done when the event arrives again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from celonis_refresh.celonis.records import JobStatus, LoadStatus
+from celonis_refresh.notifications.callbacks import callback_facts, promise_callbacks
+from celonis_refresh.notifications.events import events_message
+from celonis_refresh.notifications.health import RECOVERED, Health, health_after
+from celonis_refresh.notifications.messages import notification_messages
+from celonis_refresh.notifications.outbox import Message, Outbox
 from celonis_refresh.observability import logger
-from celonis_refresh.pipelines.definition import InlineDefinition
+from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.runs.callbacks import callbacks_of
 from celonis_refresh.runs.errors import RunClosed, TableBusy
 from celonis_refresh.runs.leases import Leases
+from celonis_refresh.runs.pipeline_state import run_ended, success_facts
 from celonis_refresh.runs.records import (
     IS_OPEN,
     MAX_ERROR,
@@ -30,42 +37,60 @@ from celonis_refresh.runs.records import (
 )
 from celonis_refresh.runs.slots import release
 from celonis_refresh.runs.table import (
-    NOT_NOTIFIED,
     Action,
     ConditionFailed,
     Table,
-    notice_key,
+    pipeline_key,
+    refusal_key,
     run_key,
     slot_key,
 )
 from celonis_refresh.steps.cancel import CancelFindings, StepCanceller, free_leases
-from celonis_refresh.steps.retry import RetrySkips, skipped_by_retry
 from celonis_refresh.timing import Clock, Deadline, epoch, iso
-from celonis_refresh.workflow.executions import ExecutionDescription, Executions
+from celonis_refresh.workflow.executions import ExecutionDescription, Executions, shown_input
+from celonis_refresh.workflow.run_metrics import measure_end
+from celonis_refresh.workflow.run_report import (
+    CANCELLING,
+    end_facts,
+    failed_step,
+    freshness_facts,
+    load_warnings,
+    names_of,
+    reported_step,
+    retry_advice,
+    run_end,
+    steps_of,
+    success,
+    with_names,
+)
 
 DAY = 86_400
-
-
-RETRY_COMMAND = """Retry command (docs/runs.md and the README define the shell functions signed and output):
-
-signed -X POST "$(output ApiUrl)/runs/{run_id}/retry\""""
-
-Publish = Callable[[str, str, dict[str, Any]], None]
-"""Publishes a notification: a subject, a text, and the facts as JSON values."""
+MAX_NAMES = 3
+"""Names that are read in Celonis for one notification."""
+REFUSAL_DAYS = 14
+"""How long it is known that the refusal of an execution was notified: its event arrives again before."""
 
 
 class RunCloser(Struct, frozen=True):
-    """Closes runs. ``is_paused``: whether a pipeline starts nothing for now."""
+    """Closes runs.
+
+    ``is_paused``: whether a pipeline starts nothing for now. ``celonis_address``: of a pipeline's team.
+    ``celonis_name``: reads the name of a step's job or model; "" if it cannot be read. ``stack``: its name,
+    for events.
+    """
 
     table: Table
     records: Records
     leases: Leases
     executions: Executions
     canceller: StepCanceller
-    publish: Publish
+    outbox: Outbox
     is_paused: Callable[[str], bool]
+    celonis_address: Callable[[Definition], str | None]
+    celonis_name: Callable[[Run, str], str]
     clock: Clock
     retention_days: int
+    stack: str
 
     def close(self, execution_arn: str, deadline: Deadline) -> Run | None:
         """Close the run of an ended execution; None if it is running or has no run."""
@@ -76,55 +101,69 @@ class RunCloser(Struct, frozen=True):
         """As :meth:`close`, for an execution that is known to have ended."""
         run = self.records.find(execution.name)
         if run is None:
-            self._notify_of_refusal(execution)
+            self._notify_of_refusal(execution, deadline)
             return None
+        logger.append_keys(**run.log_keys)
+        messages: Sequence[Message] = ()
         if run.is_open:
-            run = self._end(run, execution, deadline)
+            run, messages = self._end(run, execution, deadline)
         self._start_follow_up(run)
-        self._notify(run, deadline)
+        if messages:
+            self.outbox.send_put(messages, deadline)
+        else:
+            self.outbox.send_unsent(run.item.get("messages", ()), deadline)
+        self._post_callbacks(run, deadline)
         return run
 
-    def notify_late(self, run_id: str, deadline: Deadline) -> bool:
-        """Send the notification of a run that was closed without one.
+    def _post_callbacks(self, run: Run, deadline: Deadline) -> None:
+        """Post the result to the systems that wait for it; what fails here is left to reconcile."""
+        try:
+            callbacks = callbacks_of(self.table, run.run_id, deadline)
+            messages = promise_callbacks(self.outbox, callbacks, callback_facts(run), deadline)
+        except TableBusy as error:
+            logger.warning("callbacks are left to reconcile", extra={"run_id": run.run_id, "why": str(error)})
+            return
+        self.outbox.send_put(messages, deadline)
 
-        Returns False if the record has expired; then the notice is removed.
+    def _end(
+        self, run: Run, execution: ExecutionDescription, deadline: Deadline
+    ) -> tuple[Run, Sequence[Message]]:
+        """Cancel what a stopped run left running, then write the end of the run, its slot and leases.
+
+        Return the messages that this call has put; none if another call closed the run.
         """
-        run = self.records.find(run_id)
-        if run is None:
-            self.table.delete(self.table.remove(notice_key(run_id), ""), deadline)
-            return False
-        self._notify(run, deadline)
-        return True
-
-    def _end(self, run: Run, execution: ExecutionDescription, deadline: Deadline) -> Run:
-        """Cancel what a stopped run left running, then write the end of the run, its slot and leases."""
         try:
             run = self._hold(run, execution, deadline)
         except RunClosed:
-            return self.records.get(run.run_id)
+            return self.records.get(run.run_id), ()
         findings = self.canceller.stop(run, deadline, cancel=execution.was_stopped)
         for lease, until in findings.held.items():
             self.leases.hold(run.run_id, lease, until, deadline)
         run = self.records.get(run.run_id)
         facts = self._facts(run, execution, findings)
+        put: Sequence[Message] = ()
         while run.is_open:
             if deadline.left() <= 0:
                 raise TableBusy("the slot kept changing")
             slot = self.table.get(slot_key(run.pipeline)) or {}
             follow_up = slot.get("pending", {}).get("run_id")
-            paused = follow_up is not None and self.is_paused(run.pipeline)
+            paused = follow_up is not None and ("pause" in slot or self.is_paused(run.pipeline))
             end = facts | ({"follow_up": follow_up} if follow_up and not paused else {})
+            ended = Run({**run.item, **end})
+            health = _health(slot, ended)
+            messages = [*self._messages(ended, health), events_message(self.outbox, self.stack, ended)]
+            end |= {"messages": [message.message_id for message in messages]}
             try:
-                self.table.transact(self._actions(run, slot, end, paused=paused), deadline)
+                self.table.transact(self._actions(run, slot, end, health, messages, paused=paused), deadline)
             except ConditionFailed as refused:  # a trigger has joined, or another call closed it
                 run = self.records.get(run.run_id)
                 is_ours = refused.retried and run.item.get("ended_at") == facts["ended_at"]
             else:
-                run, is_ours = Run({**run.item, **end}), True
+                run, is_ours, put = Run({**run.item, **end}), True, messages
             if is_ours:
                 _log_end(run)
         free_leases(run, findings, self.leases, self.clock(), deadline)
-        return run
+        return run, put
 
     def _hold(self, run: Run, execution: ExecutionDescription, deadline: Deadline) -> Run:
         """Mark the run as being closed, so that no task starts anything more; not after a success."""
@@ -142,22 +181,55 @@ class RunCloser(Struct, frozen=True):
             "expires": int(now) + self.retention_days * DAY,
             **_steps_after(run, findings, iso(now)),
         }
-        advice = _advice(Run({**run.item, **facts}), now)
-        messages = [cut(message, MAX_SENTENCE), *_load_warnings(run)]
+        advice = retry_advice(Run({**run.item, **facts}), now)
+        named = with_names(run, message, names_of(run))
+        messages = [cut(named, MAX_SENTENCE), *(sentence for _, sentence in load_warnings(run))]
         parts = [*messages, *findings.messages, *advice, *run.warnings]
         facts["outcome"] = cut(" ".join(parts), MAX_OUTCOME)
         return facts | ({"error": cut(error, MAX_ERROR)} if error else {})
 
     def _actions(
-        self, run: Run, slot: dict[str, Any], facts: dict[str, Any], *, paused: bool
+        self,
+        run: Run,
+        slot: Mapping[str, Any],
+        facts: Mapping[str, Any],
+        health: Health,
+        messages: Sequence[Message],
+        *,
+        paused: bool,
     ) -> list[Action]:
         at = str(facts["ended_at"])
         actions = [self.table.set(run_key(run.run_id), facts, IS_OPEN, OPEN_VALUES)]
         if slot.get("run_id") == run.run_id:
-            actions += release(self.table, run.pipeline, slot, run.run_id, at, paused=paused)
-        if facts["status"] is not RunStatus.SUCCEEDED or run.warnings:
-            actions.append(self.table.put(_unnotified(run.run_id, at)))
-        return actions
+            actions += release(self.table, run.pipeline, slot, run.run_id, at, health.facts, paused=paused)
+            actions.append(run_ended(self.table, run, facts))
+        return actions + [self.outbox.put(message) for message in messages]
+
+    def _messages(self, run: Run, health: Health) -> list[Message]:
+        """Return the notifications of the end of a run."""
+        if not health.what:
+            return []
+        definition = run.definition if run.has_definition else None
+        address = self.celonis_address(definition) if definition else None
+        step = reported_step(run)
+        name = self.celonis_name(run, step) if step and step not in names_of(run) else ""
+        before = self.table.get(pipeline_key(run.pipeline)) or {}
+        facts = {**end_facts(run, address, step, name), "last_success_at": before.get("last_success_at")}
+        if health.what == RECOVERED:
+            facts |= {"outcome": self._named_success(run)}
+        facts |= {"failing_since": health.failing_since}
+        after = {**before, **success_facts(run, run.item)}
+        rule = definition.fresh_within if definition else None
+        facts |= freshness_facts(after, rule, self.clock())
+        notify = definition.notify if definition else None
+        return notification_messages(self.outbox, notify, health.what, facts, occasion="ended")
+
+    def _named_success(self, run: Run) -> str:
+        """Return the outcome of a success with the names of jobs and models that its record does not have."""
+        names, outcome = names_of(run), str(run.item["outcome"])
+        unnamed = [step for step in steps_of(run) if step not in names][:MAX_NAMES]
+        named = names | {step: name for step in unnamed if (name := self.celonis_name(run, step))}
+        return outcome.replace(success(run, names), success(run, named))
 
     def _start_follow_up(self, run: Run) -> None:
         follow_up = run.item.get("follow_up")
@@ -167,46 +239,40 @@ class RunCloser(Struct, frozen=True):
         if follow_up_run is not None and follow_up_run.status is RunStatus.OPENING:
             self.executions.start(follow_up_run.run_id)
 
-    def _notify(self, run: Run, deadline: Deadline) -> None:
-        is_expected = run.status is RunStatus.SUCCEEDED and not run.warnings
-        if is_expected or run.item.get("notified_at"):
-            return
-        facts = {name: run.item.get(name) for name in ("run_id", "pipeline", "status", "error", "outcome")}
-        text = f"Run {run.run_id} of pipeline {run.pipeline} ended {run.status}.\n\n{run.item['outcome']}"
-        skips = _retry_skips(run, self.clock())
-        if skips.skip or skips.jobs:
-            text += f"\n\n{RETRY_COMMAND.format(run_id=run.run_id)}"
-        self.publish(f"{run.pipeline}: {run.status}", text, facts)
-        at = {"notified_at": iso(self.clock())}
-        notified = self.table.set(run_key(run.run_id), at, "attribute_exists(pk)")
-        self.table.transact([notified, self.table.remove(notice_key(run.run_id), "")], deadline)
-
-    def _notify_of_refusal(self, execution: ExecutionDescription) -> None:
+    def _notify_of_refusal(self, execution: ExecutionDescription, deadline: Deadline) -> None:
         """Notify of a failed execution that never became a run, because its input was not valid."""
         if execution.status == RunStatus.SUCCEEDED:
             return
-        ended = f"Execution {execution.name} ended {execution.status} before it became a run."
-        text = f"{ended}\n\n{execution.cause}"
-        facts = {"execution": execution.name, "status": execution.status, "error": execution.error}
-        self.publish(f"Celonis Refresh: execution {execution.status}", text, facts)
+        facts = {
+            "execution": execution.name,
+            "input": shown_input(execution.input),
+            "started_at": execution.started_at,
+            "execution_arn": execution.arn,
+            "status": execution.status,
+            "error": execution.error,
+            "outcome": cut(execution.cause, MAX_SENTENCE),
+        }
+        messages = notification_messages(
+            self.outbox, None, "refused", facts, occasion=f"refused/{execution.name}"
+        )
+        known: dict[str, Any] = {
+            "pk": refusal_key(execution.name),
+            "messages": [message.message_id for message in messages],
+            "expires": int(self.clock()) + REFUSAL_DAYS * DAY,
+        }
+        actions = [self.table.put(known, "attribute_not_exists(pk)")]
+        try:
+            self.table.transact(actions + [self.outbox.put(message) for message in messages], deadline)
+        except ConditionFailed as refused:  # the event has arrived before
+            known = refused.items[0] or known
+            self.outbox.send_unsent(known["messages"], deadline)
+        else:
+            self.outbox.send_put(messages, deadline)
 
 
-def _retry_skips(run: Run, now: float) -> RetrySkips:
-    """Return what a retry of an ended run would skip; nothing if it cannot be retried."""
-    if run.status is RunStatus.SUCCEEDED or not run.has_definition:
-        return RetrySkips()
-    if isinstance(run.definition, InlineDefinition):
-        return RetrySkips()
-    return skipped_by_retry(run, run.definition, now)
-
-
-def _advice(run: Run, now: float) -> list[str]:
-    """Return the sentence that advises a retry, if it skips what has succeeded."""
-    skip = _retry_skips(run, now).skip
-    done = ", ".join(skip)
-    return (
-        [f"To retry, send POST /runs/{run.run_id}/retry: it skips {done}, which succeeded."] if skip else []
-    )
+def _health(slot: Mapping[str, Any], run: Run) -> Health:
+    repeat_after = run.definition.notify.repeat_after if run.has_definition else 0
+    return health_after(slot, run_end(run), repeat_after)
 
 
 def _log_end(run: Run) -> None:
@@ -215,10 +281,7 @@ def _log_end(run: Run) -> None:
     facts = {name: run.item[name] for name in ("run_id", "pipeline", "status", "error") if name in run.item}
     seconds = round(epoch(str(run.item["ended_at"])) - epoch(began), 3)
     logger.info("run ended", extra={**facts, "outcome": run.item["outcome"], "seconds": seconds})
-
-
-CANCELLING = "CANCELLING"
-"""Status of a step whose cancel was accepted and whose end no poll has shown."""
+    measure_end(run)
 
 
 def _steps_after(run: Run, findings: CancelFindings, at: str) -> dict[str, Any]:
@@ -246,26 +309,17 @@ def _steps_after(run: Run, findings: CancelFindings, at: str) -> dict[str, Any]:
     return {"steps": {**run.steps, **fitted}} if fitted else {}
 
 
-def _unnotified(run_id: str, at: str) -> dict[str, str]:
-    """Return the item that exists until the notification of a run's end is sent."""
-    return {
-        "pk": notice_key(run_id),
-        "run_id": run_id,
-        "status": NOT_NOTIFIED,
-        "position": f"{at} {run_id}",
-    }
-
-
 def _outcome(run: Run, execution: ExecutionDescription) -> tuple[RunStatus, str, str]:
     """Return status, error name and message; a run only succeeds if all its steps have.
 
     The error of a failed step is the cause, because that of the execution may be an error of AWS.
     """
     status = RunStatus(execution.status)
-    failed = _failed_step(run)
+    step = failed_step(run)
+    failed = (str(run.steps[step]["error"]), str(run.steps[step].get("message", ""))) if step else None
     if status is RunStatus.SUCCEEDED:
-        if all(run.steps.get(step, {}).get("outcome") == "SUCCEEDED" for step in _steps(run)):
-            return status, "", _success(run)
+        if all(run.steps.get(step, {}).get("outcome") == "SUCCEEDED" for step in steps_of(run)):
+            return status, "", success(run, names_of(run))
         unproven = "OutcomeUnproven", "The execution succeeded, but not every step has a proven end."
         return RunStatus.FAILED, *(failed or unproven)
     if status is RunStatus.FAILED:
@@ -274,42 +328,3 @@ def _outcome(run: Run, execution: ExecutionDescription) -> tuple[RunStatus, str,
     if status is RunStatus.TIMED_OUT:
         return status, "States.Timeout", "The execution reached the timeout of the state machine."
     return status, execution.error or "Aborted", execution.cause or "The execution was stopped."
-
-
-def _steps(run: Run) -> list[str]:
-    """Return the steps in the order of the plan."""
-    return [job.step for job in run.plan.jobs] + [load.step for load in run.plan.loads]
-
-
-def _failed_step(run: Run) -> tuple[str, str] | None:
-    """Return the recorded error name and message of the first failed step."""
-    if not run.has_definition:
-        return None
-    for step in _steps(run):
-        state = run.steps.get(step, {})
-        if state.get("outcome") == "FAILED" and state.get("error"):
-            return str(state["error"]), str(state.get("message", ""))
-    return None
-
-
-def _success(run: Run) -> str:
-    """Return the message of a run that succeeded."""
-    jobs = [f"{job.mode} {job.job}" for job in run.plan.jobs]
-    loads = [
-        f"{(run.loads or {}).get(load.step, {}).get('kind')} {load.data_model}" for load in run.plan.loads
-    ]
-    parts = [f"executed {', '.join(jobs)}"] if jobs else []
-    parts += [f"loaded {', '.join(loads)}"] if loads else []
-    if not parts:
-        return f"Succeeded: nothing was left to do after run {run.item.get('retry_of')}."
-    return f"Succeeded: {' and '.join(parts)}."
-
-
-def _load_warnings(run: Run) -> Iterator[str]:
-    """Yield the warnings of loads that succeeded."""
-    for load in run.plan.loads if run.has_definition else ():
-        state = run.steps.get(load.step, {})
-        if state.get("status") == LoadStatus.WARNING and state.get("outcome") == "SUCCEEDED":
-            message = " ".join(str(state.get("message", "")).split()).rstrip(".")
-            messages = f": {message}" if message else ""
-            yield f"The load of data model {load.data_model} ended with a warning{messages}."

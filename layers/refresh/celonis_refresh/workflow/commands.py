@@ -10,23 +10,34 @@ from msgspec import Struct
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
 from celonis_refresh.pipelines.definition import InlineDefinition, canonical_id
+from celonis_refresh.pipelines.plan import AS_DEFINED, make_plan
 from celonis_refresh.runs.earlier import Earlier, read_earlier
 from celonis_refresh.runs.errors import RunClosed, TableBusy
+from celonis_refresh.runs.pipeline_state import PipelineState, shown_freshness
 from celonis_refresh.runs.queued import QueuedRun, RunLookup
 from celonis_refresh.runs.records import OPEN, Run, RunStatus, check_open
 from celonis_refresh.runs.slots import drop_pending
-from celonis_refresh.runs.table import ConditionFailed, Table, delivery_key, job_lease, slot_key
+from celonis_refresh.runs.table import ConditionFailed, Table, delivery_key, job_lease, pipeline_key, slot_key
 from celonis_refresh.steps.ownership import Evidence
 from celonis_refresh.steps.retry import RetrySkips, has_started, skipped_by_retry
 from celonis_refresh.timing import Clock, Deadline, epoch
 from celonis_refresh.workflow.accept import TriggerAcceptor, response_body, start_execution_of
 from celonis_refresh.workflow.executions import Executions
 from celonis_refresh.workflow.listing import Listing
+from celonis_refresh.workflow.pipeline_details import (
+    PipelineDetails,
+    expected_seconds,
+    shown_pipeline,
+    usual_durations,
+)
+from celonis_refresh.workflow.requests import read_pipelines_query
 
 PAGE = 20
-"""Later runs that one request lists."""
+"""Later runs in one request."""
+MAX_LATER = 200
+"""Maximum later runs of its pipeline with which a run can be retried: each costs a read."""
 SUCCESS_PAGES = 2
-"""Pages of a pipeline's runs that are searched for its last success: some 10,000 runs."""
+"""Pages of a pipeline's runs that are searched for its last success: about 10,000 runs."""
 
 
 class RunOpen(RefreshError):
@@ -69,15 +80,27 @@ class RunInline(RefreshError):
         )
 
 
+class RunTooOld(RefreshError):
+    """A run that more than ``MAX_LATER`` runs of its pipeline followed is not retried."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(
+            f"Run {run_id} is not retried: more than {MAX_LATER} runs of its pipeline have ended since.",
+            hint="Retry the last run of the pipeline, or start a new one.",
+        )
+
+
 class RunCommands(Struct, frozen=True):
-    """Cancels and retries runs. ``pipelines``: returns the names of defined pipelines."""
+    """Cancels and retries runs. ``pipelines``: returns a page of names, and the token of the next."""
 
     table: Table
     lookup: RunLookup
     listing: Listing
     acceptor: TriggerAcceptor
     executions: Executions
-    pipelines: Callable[[], list[str]]
+    pipelines: Callable[[str | None], tuple[list[str], str | None]]
+    details: PipelineDetails
     clock: Clock
 
     def cancel(self, run_id: str, caller: str, deadline: Deadline, *, drop_pending: bool) -> dict[str, Any]:
@@ -100,7 +123,7 @@ class RunCommands(Struct, frozen=True):
         """Start a new run with the current definition, without what the old run has completed.
 
         A repeated request returns the same run. Raises ``RunNotFound``, ``RunOpen``, ``RunClosed`` for a run
-        that succeeded, ``RunInline``, ``RunSuperseded``, ``PipelineBusy``, ``PipelinePaused``.
+        that succeeded, ``RunInline``, ``RunSuperseded``, ``RunTooOld``, ``PipelineBusy``, ``PipelinePaused``.
         """
         run = self.lookup.get(run_id)
         if isinstance(run, QueuedRun) or run.is_open:
@@ -119,30 +142,45 @@ class RunCommands(Struct, frozen=True):
         start_execution_of(self.executions, acceptance.results[0].run_id)
         return {"retry_of": run_id, **response_body(acceptance)}
 
-    def list_pipelines(self) -> dict[str, Any]:
-        """Return ``{"pipelines": [name, …]}``."""
-        return {"pipelines": sorted(self.pipelines())}
+    def list_pipelines(self, query: Mapping[str, str], deadline: Deadline) -> dict[str, Any]:
+        """Return a page ``{"pipelines": [name, …], "freshness": {name: …}, "next": token}``.
 
-    def show_pipeline(self, name: str) -> dict[str, Any]:
+        ``freshness``: of the pipelines that had ``fresh_within`` when ``reconcile`` evaluated them last.
+        ``next``: ``after`` of the next page; null on the last. With ``runs`` in the query, the details of
+        each pipeline as well. Raises ``InvalidTrigger``.
+        """
+        request = read_pipelines_query(query)
+        if request.runs is not None:
+            return self.details.page(request.after or None, request.runs, deadline)
+        names, token = self.pipelines(request.after or None)
+        now = self.clock()
+        items = self.table.get_all([pipeline_key(name) for name in names], deadline)
+        states = {name: PipelineState(items.get(pipeline_key(name), {})) for name in names}
+        rules = {name: state.stored.fresh_within for name, state in states.items() if state.stored}
+        freshness = {name: shown_freshness(states[name], rule, now) for name, rule in rules.items()}
+        return {"pipelines": names, "freshness": freshness, "next": token}
+
+    def show_pipeline(self, name: str, deadline: Deadline) -> dict[str, Any]:
         """Return the current and pending run of a pipeline, its last success and its age (seconds).
 
         Raises ``UnknownPipeline``, ``InvalidDefinition``.
         """
         definition = self.acceptor.definition(name)
         slot = self.table.get(slot_key(name)) or {}
+        state = PipelineState(self.table.get(pipeline_key(name)) or {})
         last = self._last_success(name)
-        fresh = round(self.clock() - epoch(self._fresh_from(last))) if last else None
+        now, plan = self.clock(), make_plan(definition, AS_DEFINED)
+        fresh = round(now - epoch(self._fresh_from(last))) if last else None
+        usual = usual_durations(self.table, [plan], deadline, now)
         return {
-            "pipeline": name,
-            "paused": definition.paused,
-            "active_run": slot.get("run_id"),
-            "waiting": slot.get("pending"),
+            **shown_pipeline(name, definition, slot, state, now),
             "last_success": last,
             "seconds_since_last_success": fresh,
+            "expected_seconds": expected_seconds(plan, usual, now),
         }
 
     def _last_success(self, name: str) -> Mapping[str, Any] | None:
-        """The newest run that succeeded, or None where it is not among the runs that are searched."""
+        """Return the newest successful run, or None if it is not among the searched runs."""
         before: str | None = None
         for _ in range(SUCCESS_PAGES):
             page = self.listing.page(1, name, RunStatus.SUCCEEDED, before)
@@ -171,7 +209,7 @@ class RunCommands(Struct, frozen=True):
         try:
             self.table.update(drop_pending(self.table, pipeline, slot), deadline)
         except ConditionFailed as refused:
-            if not _is_dropped(refused.found[0], slot):
+            if not _is_dropped(refused.items[0], slot):
                 raise TableBusy("the run began, or another trigger joined it, at the same time") from None
         triggers = [reason["trigger"] for reason in pending["options"]["reasons"]]
         dropped = {"run_id": pending["run_id"], "caller": caller, "triggers": triggers}
@@ -198,9 +236,12 @@ class RunCommands(Struct, frozen=True):
                 raise RunSuperseded(run.run_id, None, job)
 
     def _ended_after(self, run: Run) -> Iterator[dict[str, Any]]:
-        """Yield the ended runs of the pipeline that began after ``run``, newest first."""
+        """Yield the ended runs of the pipeline that began after ``run``, newest first.
+
+        Raises ``RunTooOld``.
+        """
         before: str | None = None
-        while True:
+        for _ in range(MAX_LATER // PAGE):
             page = self.listing.page(PAGE, run.pipeline, None, before)
             for item in page.runs:
                 if item["created_at"] <= run.item["created_at"]:
@@ -210,15 +251,16 @@ class RunCommands(Struct, frozen=True):
             if page.before is None:
                 return
             before = page.before
+        raise RunTooOld(run.run_id)
 
     def _with_retried(self, run: Run) -> set[str]:
         """Return the ids of the run and of the runs that it retries, directly or indirectly."""
-        found, former = {run.run_id}, run.item.get("retry_of")
-        while former is not None and former not in found:
-            found.add(str(former))
+        run_ids, former = {run.run_id}, run.item.get("retry_of")
+        while former is not None and former not in run_ids:
+            run_ids.add(str(former))
             record = self.lookup.records.find(str(former))
             former = record.item.get("retry_of") if record else None
-        return found
+        return run_ids
 
     def _is_executed_by_others(self, job: str, runs: Collection[str]) -> bool:
         """Return whether another run has started the job and still has its lease."""
@@ -237,12 +279,12 @@ def _was_executed_since(run: Run, job: str, last: Earlier) -> bool:
     states = [run.steps.get(each.step, {}) for each in run.plan.jobs if canonical_id(each.job) == job]
     state: Mapping[str, Any] = states[0] if states else {}
     ours = Evidence.from_json(state["evidence"]).ids_of_ours if "evidence" in state else frozenset()
-    known = ours.union(state.get("earlier", ()))
-    return bool(ours) and bool(last.newest) and known.isdisjoint(last.newest)
+    ids = ours.union(state.get("earlier", ()))
+    return bool(ours) and bool(last.newest) and ids.isdisjoint(last.newest)
 
 
-def _is_dropped(found: Mapping[str, Any] | None, slot: Mapping[str, Any]) -> bool:
+def _is_dropped(item: Mapping[str, Any] | None, slot: Mapping[str, Any]) -> bool:
     """Return whether the next change of the slot dropped its pending run, by this call or another."""
-    known = found or {}
-    same = known.get("run_id") == slot.get("run_id") and known.get("rev") == slot["rev"] + 1
-    return same and "pending" not in known
+    current = item or {}
+    same = current.get("run_id") == slot.get("run_id") and current.get("rev") == slot["rev"] + 1
+    return same and "pending" not in current

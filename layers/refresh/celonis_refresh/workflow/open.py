@@ -10,8 +10,9 @@ from msgspec import Meta, Struct
 
 from celonis_refresh.celonis.errors import CelonisThrottled, CelonisUnavailable
 from celonis_refresh.errors import Problem, RefreshError
+from celonis_refresh.observability import logger
 from celonis_refresh.pipelines.errors import InvalidTrigger
-from celonis_refresh.runs.records import Records, Run, RunStatus, definition_text
+from celonis_refresh.runs.records import Records, Run, RunStatus, definition_text, due_at_opening
 from celonis_refresh.runs.table import delivery_key, occurrence_key
 from celonis_refresh.steps.step import Step, StepContext, awaits_answer, release_first_job
 from celonis_refresh.steps.target import ModelTables
@@ -31,7 +32,7 @@ class RunReference(NamedTuple):
 
 
 class PlannedStep(TypedDict):
-    """A step as the state machine's Maps take it. ``timeout``: seconds; ``stage``: of a job."""
+    """A step for the Maps of the state machine. ``timeout``: seconds; ``stage``: of a job."""
 
     step: str
     timeout: int
@@ -85,7 +86,7 @@ def _answer(document: object) -> _StartAnswer | None:
 
 
 class _NewRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The input of an execution by schedule or by hand. ``pipeline``: a name, or an inline definition."""
+    """The input of a scheduled or manual execution. ``pipeline``: a name, or an inline definition."""
 
     pipeline: Annotated[
         str | dict[str, Any],
@@ -119,12 +120,14 @@ class RunOpener(Struct, frozen=True):
         run_id, status = self._run_id(document, execution, deadline)
         if run_id != execution.name:
             return _nothing_opened(status, run_id)
-        run = self._running(self.records.get_open(run_id), execution, _answer(document), deadline)
+        run = self.records.get_open(run_id)
+        logger.append_keys(**run.log_keys)
+        run = self._running(run, execution, _answer(document), deadline)
         try:
             run = self._with_loads(run, deadline)
-        except (CelonisUnavailable, CelonisThrottled) as trouble:
+        except (CelonisUnavailable, CelonisThrottled) as error:
             first = run.plan.jobs[0].step if run.plan.jobs else run.plan.loads[0].step
-            wait = Step(self.context, run, first, deadline).wait_for_celonis(trouble)["wait"]
+            wait = Step(self.context, run, first, deadline).wait_for_celonis(error)["wait"]
             return _nothing_opened("waiting", run_id, wait)
         plan = run.plan
         return {
@@ -149,6 +152,8 @@ class RunOpener(Struct, frozen=True):
             by="execution",
             text=start.reason,
         )
+        if isinstance(start.pipeline, str):
+            logger.append_keys(pipeline=start.pipeline)
         deliveries = [delivery_key("execution", execution.name)]
         if start.delivery:
             name = start.pipeline if isinstance(start.pipeline, str) else str(start.pipeline.get("name"))
@@ -167,13 +172,24 @@ class RunOpener(Struct, frozen=True):
         once: dict[str, Any] = {}
         if not run.has_definition:
             once["definition"] = definition_text(self.acceptor.definition(run.pipeline))
+        facts |= self._announced(Run({**once, **run.item, **facts}), deadline)
         return self._saved(run, facts, once, answer, deadline)
+
+    def _announced(self, run: Run, deadline: Deadline) -> dict[str, Any]:
+        """Send the events that are due, and return the fact that records them.
+
+        They are sent before the record is written, which saves a write: the execution has started anyway.
+        """
+        due = due_at_opening(run)
+        if not due or not self.context.announce(run, due, deadline):
+            return {}
+        return {"announced": [*run.item.get("announced", ()), *due]}
 
     def _with_loads(self, run: Run, deadline: Deadline) -> Run:
         """Return the run with resolved tables, which are written once."""
         if run.loads is not None:
             return run
-        return self.records.set_facts_once(run, {}, self._resolved(run, deadline), deadline)
+        return self.records.set_facts(run, {}, deadline, self._resolved(run, deadline))
 
     def _resolved(self, run: Run, deadline: Deadline) -> dict[str, Any]:
         """Return the facts of :meth:`ModelTables.resolved`; release the first job's leases on an error."""
@@ -196,7 +212,7 @@ class RunOpener(Struct, frozen=True):
         """Write ``facts``, ``once`` where it is not set, and the answer to a start of the trigger."""
         state = run.steps.get(answer.step) if answer else None
         if answer is None or state is None or not awaits_answer(state, answer.posts):
-            return self.records.set_facts_once(run, facts, once, deadline)
+            return self.records.set_facts(run, facts, deadline, once)
         return self.records.save_step(run, answer.step, {**state, **answer.facts()}, deadline, facts | once)
 
 

@@ -1,6 +1,6 @@
-"""The bare handler of the comparison: boto3 and requests, the calls in its event, nothing else.
+"""The bare handler of the comparison: it only makes the calls in its event with boto3 and requests.
 
-``requests`` is in its package, with byte code as ours have it. A client is made once per service, and the
+``requests`` is in its package, with byte code as in our layer. Clients are created once per service, and the
 connection to Celonis is kept.
 """
 

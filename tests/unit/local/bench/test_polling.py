@@ -34,7 +34,7 @@ def walked(waits: list[float], duration: float) -> tuple[int, float]:
 
 
 @pytest.mark.parametrize("duration", [0.05, 0.1, 0.3, 1.0, 1.4, 3.3, 60.0, 1234.5])
-def test_the_peers_look_when_their_rules_say(duration: float) -> None:
+def test_the_peers_poll_by_their_rules(duration: float) -> None:
     sdk = [min(0.1 * 3.0 ** min(step, 9), 2.0) for step in range(2000)]
     assert peers.sdk(duration) == pytest.approx(walked(sdk, duration))
     assert peers.growing(duration) == pytest.approx(walked([1.1**step for step in range(200)], duration))
@@ -93,7 +93,7 @@ def test_quantiles_rise_and_their_middle_is_the_usual_duration(family: Family) -
         assert family.quantile(0.5) == pytest.approx(1.0, abs=0.06)
 
 
-def test_histories_are_as_the_family_says() -> None:
+def test_histories_follow_their_family() -> None:
     drawn = WILD.history(100.0, 4000, chance(1))
     failed = [took for took, succeeded in drawn if not succeeded]
     assert len(failed) == pytest.approx(200, abs=60)
@@ -109,7 +109,7 @@ def test_a_mixture_has_its_parts_by_weight() -> None:
     assert [both(share) for share in (0.1, 0.74, 0.76, 0.99)] == [1.0, 1.0, 3.0, 3.0]
 
 
-def test_means_are_repeatable_and_count_every_look() -> None:
+def test_means_are_repeatable_and_count_every_poll() -> None:
     sure = Family("always the same", lambda _: 1.0)
     first, again = averages(sure, [3600.0]), averages(sure, [3600.0])
     assert first == again
@@ -140,5 +140,5 @@ def test_a_list_that_misleads_costs_no_more_polls_than_nothing_known(factor: flo
     assert found.late <= (1.25 * fresh.late if factor < 1 else exp(1 / HEDGE) - 1)
 
 
-def test_a_fixed_interval_that_is_as_late_asks_much_more() -> None:
+def test_a_fixed_interval_with_the_same_delay_polls_much_more() -> None:
     assert over_fixed(ORDINARY, 3600.0) > sqrt(5)

@@ -8,7 +8,7 @@ import pytest
 
 from local.bench.crowd import Burst, ConcurrentPipelines
 from local.bench.goals import GOALS
-from local.bench.ratios import in_turns, median_ratio
+from local.bench.ratios import measure_pairs, median_ratio
 from local.bench.tables import unmet
 from local.concurrent_senders import SenderResult
 
@@ -20,7 +20,7 @@ def test_who_goes_first_changes_from_pair_to_pair() -> None:
         order.append(who)
         return who
 
-    pairs = in_turns(lambda: measure("ours"), lambda: measure("theirs"), 3)
+    pairs = measure_pairs(lambda: measure("ours"), lambda: measure("theirs"), 3)
     assert order == ["ours", "theirs", "theirs", "ours", "ours", "theirs"]
     assert pairs == [("ours", "theirs")] * 3
 
@@ -38,7 +38,7 @@ def test_a_goal_has_the_right_side(name: str, met: float, missed: float) -> None
     assert not GOALS[name].is_met(missed)
 
 
-def test_what_is_only_told_is_always_met() -> None:
+def test_a_figure_without_a_goal_is_always_met() -> None:
     assert GOALS["slowest_answer_s"].is_met(1e9)
     assert str(GOALS["slowest_answer_s"]) == ""
 

@@ -20,10 +20,10 @@ def test_all_steps_together_use_half_of_the_history_at_most(steps: int) -> None:
     assert used + steps * EVENTS_PER_POLL > HISTORY_EVENTS / 2, "and no less than they may"
 
 
-def test_forty_steps_have_enough_looks_each() -> None:
+def test_forty_steps_have_enough_polls_each() -> None:
     assert polls_per_step(40) >= 30
 
 
-def test_there_is_always_a_look() -> None:
+def test_there_is_always_a_poll() -> None:
     assert polls_per_step(0) == polls_per_step(1)
     assert polls_per_step(10_000) == 1

@@ -154,7 +154,7 @@ def test_clusters_part_at_wide_gaps_only() -> None:
     assert clusters([*near, *far]) == [near, far]
 
 
-def test_a_deviation_is_shrunk_less_the_more_runs_tell_it() -> None:
+def test_a_deviation_is_shrunk_less_with_more_runs() -> None:
     assert deviation(1, 0.0) == PRIOR_DEVIATION
     few, many = deviation(2, 0.05**2), deviation(20, 0.05**2)
     assert 0.05 < many < few < PRIOR_DEVIATION

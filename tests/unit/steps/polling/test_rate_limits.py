@@ -75,7 +75,7 @@ def test_turns_are_taken_before_a_pause_is_needed(
         (1, 80_000, 60.0),
     ],
 )
-def test_a_turn_is_as_long_as_the_limit_wants_it(
+def test_a_slot_is_as_long_as_the_limit_requires(
     limit: float | None, reset: float | None, seconds: float
 ) -> None:
     assert slot_seconds(limit, reset) == pytest.approx(seconds)

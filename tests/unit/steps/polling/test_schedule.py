@@ -47,7 +47,7 @@ def test_sparse_until_it_could_end_and_dense_where_it_usually_ends() -> None:
     assert len(found) < 25
 
 
-def test_a_steadier_job_is_asked_less() -> None:
+def test_a_steadier_job_is_polled_less() -> None:
     polls = [len(moments(knowing(HOUR, deviation), HOUR)) for deviation in (0.05, 0.15, 0.5)]
     assert polls == sorted(polls)
     assert polls[0] < polls[2]
@@ -74,7 +74,7 @@ def test_running_over_the_waits_grow_geometrically_too() -> None:
     assert max(late) < 0.12
 
 
-def test_a_job_that_fails_early_is_looked_at_early() -> None:
+def test_a_job_that_often_fails_early_is_polled_early() -> None:
     def early(schedule: Schedule) -> int:
         return len([at for at in moments(schedule, HOUR) if at < 0.6 * HOUR])
 
@@ -83,7 +83,7 @@ def test_a_job_that_fails_early_is_looked_at_early() -> None:
     assert moments(often, HOUR)[0] < 10 * 60
 
 
-def test_a_look_that_came_late_is_made_good_by_the_next() -> None:
+def test_a_poll_that_came_late_is_made_good_by_the_next() -> None:
     schedule = knowing(HOUR)
     assert schedule.next_wait(0.99 * HOUR, NoJitter()) < 0.03 * HOUR
     assert schedule.next_wait(0.99 * HOUR, NoJitter()) == schedule.next_wait(0.99 * HOUR, NoJitter())
@@ -94,20 +94,20 @@ def test_floor_and_ceiling() -> None:
     assert Schedule(1, 300, knowing(8 * HOUR).expected).next_wait(HOUR, NoJitter(), time_left=9 * HOUR) == 300
 
 
-def test_what_the_server_asks_for_outweighs_the_ceiling_and_is_spread() -> None:
+def test_a_retry_after_overrides_the_ceiling_and_has_jitter() -> None:
     waits = {Schedule(1, 60).next_wait(50.0, chance(seed), 200.0) for seed in range(30)}
     assert min(waits) >= 200
     assert max(waits) <= 220
     assert len(waits) > 10
 
 
-def test_waits_are_spread_so_that_runs_started_together_do_not_ask_together() -> None:
+def test_waits_have_jitter_so_that_runs_started_together_are_not_polled_together() -> None:
     waits = [Schedule(1).next_wait(HOUR, chance(seed)) for seed in range(50)]
     assert len(set(waits)) > 20
     assert max(waits) < 1.3 * min(waits)
 
 
-def test_until_it_is_proven_it_is_looked_at_often_and_then_less() -> None:
+def test_an_unproven_start_is_polled_often_at_first_and_then_less() -> None:
     schedule = Schedule(30, None, knowing(8 * HOUR).expected)
     at, found = 0.0, []
     while at < 120:
@@ -119,7 +119,7 @@ def test_until_it_is_proven_it_is_looked_at_often_and_then_less() -> None:
     assert Schedule(1).next_wait(0.0, NoJitter(), proven=False) == PROOF_WAIT
 
 
-def test_a_look_falls_on_the_time_out() -> None:
+def test_a_poll_falls_on_the_timeout() -> None:
     schedule = knowing(8 * HOUR)
     assert schedule.next_wait(60.0, NoJitter(), time_left=100.4) == 101
     assert schedule.next_wait(60.0, NoJitter(), time_left=0.0) == 1
@@ -127,7 +127,7 @@ def test_a_look_falls_on_the_time_out() -> None:
     assert Schedule(30).next_wait(60.0, NoJitter(), time_left=3.0) == 30, "within the floor after it"
 
 
-def test_few_looks_are_spread_over_all_the_time_left_and_mostly_where_it_usually_ends() -> None:
+def test_few_polls_cover_all_the_time_left_and_mostly_the_usual_end() -> None:
     schedule, timeout = knowing(HOUR), 24 * HOUR
     at, left, found = 0.0, 10, []
     while left:
@@ -139,7 +139,7 @@ def test_few_looks_are_spread_over_all_the_time_left_and_mostly_where_it_usually
     assert all(before < after for before, after in pairwise(found))
 
 
-def test_the_last_look_waits_for_the_time_out_whatever_else() -> None:
+def test_the_last_poll_always_waits_for_the_timeout() -> None:
     schedule = Schedule(1, 60)
     assert schedule.next_wait(10.0, NoJitter(), time_left=5000.0, polls_left=1, proven=False) == 5000
     assert schedule.next_wait(10.0, NoJitter(), time_left=5000.0, polls_left=0) == 5000

@@ -1,1 +1,1 @@
-"""When to ask next. Pure, in virtual time."""
+"""When to poll next. Pure functions: times and random numbers are arguments."""

@@ -127,6 +127,17 @@ def expect(document: Mapping[str, Any] | None, listed: Mapping[str, Any] | None 
     return _expect(document, is_listed=False)
 
 
+def usual_seconds(item: Mapping[str, Any] | None, now: float) -> float:
+    """Return the usual duration of a success by a stored item; 0 if it is not known."""
+    if item is None or float(item.get("expires", 0)) < now:
+        return 0.0
+    try:
+        return expect(item).usual
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        logger.warning("the durations could not be read", extra={"key": item.get("pk"), "why": str(error)})
+        return 0.0
+
+
 def needs_listed(document: Mapping[str, Any] | None) -> bool:
     """Return whether the durations that Celonis lists are used: few runs of ours are known."""
     return len(durations(document, "successes")) < ENOUGH_RUNS
@@ -148,25 +159,25 @@ def _joined(document: Mapping[str, Any] | None, listed: Mapping[str, Any]) -> di
 
 def _expect(document: Mapping[str, Any] | None, *, is_listed: bool) -> Expectation:
     fails = _failures(durations(document, "failures"), failure_rate(document))
-    left = 1.0 - sum(cluster.weight for cluster in fails)
+    remaining = 1.0 - sum(cluster.weight for cluster in fails)
     points = _points(durations(document, "successes"))
     if not points:
         doubt = Doubt(-inf, -inf, inf) if is_listed else None
-        return Expectation((Cluster(left, PRIOR_CENTRE, PRIOR_SPREAD), *fails), usual=0.0, doubt=doubt)
+        return Expectation((Cluster(remaining, PRIOR_CENTRE, PRIOR_SPREAD), *fails), usual=0.0, doubt=doubt)
     parts = clusters(points)
     rare = sum(len(part) == 1 for part in parts) - (max(map(len, parts)) == 1)
     novel = (rare + NOVELTY) / (len(points) + NOVELTY)
-    known = [_cluster(part, left * (1 - novel) * _share(part, points)) for part in parts]
-    usual = min(cluster.centre for cluster in known)
-    wide = Cluster(left * novel, _mean(points), PRIOR_SPREAD)
-    doubt = _doubt(usual, parts, known) if is_listed else None
-    return Expectation((*known, wide, *fails), usual=exp(usual), doubt=doubt)
+    estimated = [_cluster(part, remaining * (1 - novel) * _share(part, points)) for part in parts]
+    usual = min(cluster.centre for cluster in estimated)
+    wide = Cluster(remaining * novel, _mean(points), PRIOR_SPREAD)
+    doubt = _doubt(usual, parts, estimated) if is_listed else None
+    return Expectation((*estimated, wide, *fails), usual=exp(usual), doubt=doubt)
 
 
-def _doubt(usual: float, parts: Sequence[Points], known: Sequence[Cluster]) -> Doubt:
+def _doubt(usual: float, parts: Sequence[Points], clusters: Sequence[Cluster]) -> Doubt:
     """Return the bounds; a single run that took far longer than the others does not extend them."""
     common = min(2, max(map(len, parts)))
-    pairs = zip(parts, known, strict=True)
+    pairs = zip(parts, clusters, strict=True)
     ends = [cluster.centre + BEYOND * cluster.spread for part, cluster in pairs if len(part) >= common]
     return Doubt(usual - HEDGED, min(ends), max(ends))
 
@@ -191,8 +202,8 @@ def deviation(runs: float, variance: float) -> float:
     """
     if runs <= 1:
         return PRIOR_DEVIATION
-    seen = max(MIN_DEVIATION, sqrt(variance * runs / (runs - 1)))
-    return exp((log(PRIOR_DEVIATION) + (runs - 1) * log(seen)) / runs)
+    measured = max(MIN_DEVIATION, sqrt(variance * runs / (runs - 1)))
+    return exp((log(PRIOR_DEVIATION) + (runs - 1) * log(measured)) / runs)
 
 
 def drift(values: Sequence[float]) -> float:
@@ -259,7 +270,7 @@ GOOD: frozenset[str] = frozenset({JobStatus.SUCCESS, LoadStatus.SUCCESS, LoadSta
 BAD: frozenset[str] = frozenset({JobStatus.FAIL, LoadStatus.ERROR})
 """Durations with another end (cancelled, skipped) are not stored: they depend on people, not on the job."""
 
-Known = dict[str, Any]
+StoredDurations = dict[str, Any]
 """Durations as ``DurationHistory.learn`` writes them, and ``rev``, the revision of their item (0: none)."""
 
 
@@ -269,27 +280,31 @@ class DurationHistory(Struct, frozen=True):
     table: Table
     clock: Clock
 
-    def known(self, key: str) -> Known | None:
+    def read(self, key: str) -> StoredDurations | None:
         """Return the stored durations that have not expired; None if they cannot be read."""
         try:
             item = self.table.get(key) or {}
             rev = int(item.get("rev", 0))
             if float(item.get("expires", 0)) < self.clock():
                 return {"rev": rev}
-            known = {name: item[name] for name in ("successes", "failures", "failure_rate") if item.get(name)}
-            expect(known)  # fails here, once, if the item cannot be used
-        except (RefreshError, ArithmeticError, LookupError, TypeError, ValueError) as trouble:
-            logger.warning("the durations could not be read", extra={"key": key, "why": str(trouble)})
+            stored = {
+                name: item[name] for name in ("successes", "failures", "failure_rate") if item.get(name)
+            }
+            expect(stored)  # fails here, once, if the item cannot be used
+        except (RefreshError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            logger.warning("the durations could not be read", extra={"key": key, "why": str(error)})
             return None
-        return {"rev": rev, **known}
+        return {"rev": rev, **stored}
 
-    def learn(self, key: str, known: Mapping[str, Any], took: float, status: str, deadline: Deadline) -> None:
+    def learn(
+        self, key: str, stored: Mapping[str, Any], took: float, status: str, deadline: Deadline
+    ) -> None:
         """Add a run of ``took`` seconds that ended as ``status``, unless the item has changed."""
         if status not in GOOD | BAD:
             return
-        rev = int(known["rev"])
+        rev = int(stored["rev"])
         facts = {
-            **add_duration(known, took, succeeded=status in GOOD),
+            **add_duration(stored, took, succeeded=status in GOOD),
             "rev": rev + 1,
             "expires": int(self.clock()) + KEPT_DAYS * DAY,
         }
@@ -297,8 +312,8 @@ class DurationHistory(Struct, frozen=True):
         change = self.table.set(key, facts, unmoved, values)
         try:
             self.table.update(change, Deadline.after(min(WRITE_SECONDS, deadline.left()), self.clock))
-        except (ConditionFailed, RefreshError) as trouble:
-            logger.info("a duration was not stored", extra={"key": key, "why": str(trouble)})
+        except (ConditionFailed, RefreshError) as error:
+            logger.info("a duration was not stored", extra={"key": key, "why": str(error)})
 
 
 def took(dated: float | None, minimum: float, maximum: float) -> float:

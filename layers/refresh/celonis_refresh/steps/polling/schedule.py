@@ -21,8 +21,8 @@ so a late or lost poll needs no correction. It follows that
 * after the usual end, or without history, the hazard is about c/t, so n ≈ √c/t, and the waits grow
   geometrically.
 
-If the number of polls until the time-out is limited, PRICE rises until they suffice: all waits grow in the
-same proportion, and the last poll is at the time-out. Sums run over u, the logarithm of time, with
+If the number of polls until the timeout is limited, PRICE rises until they suffice: all waits grow in the
+same proportion, and the last poll is at the timeout. Sums run over u, the logarithm of time, with
 the hazard t·h(t) per unit of u: n(u) = √( t·h(t) / (2 · PRICE) ).
 """
 
@@ -37,7 +37,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from celonis_refresh.pipelines.definition import Polling
-from celonis_refresh.steps.polling.durations import Doubt, Expectation, Known, expect, needs_listed
+from celonis_refresh.steps.polling.durations import Doubt, Expectation, StoredDurations, expect, needs_listed
 from celonis_refresh.timing import Clock
 
 HISTORY_EVENTS = 25_000
@@ -104,9 +104,9 @@ class Schedule(NamedTuple):
         """Return whole seconds until the next poll, ``elapsed`` seconds after the start.
 
         ``at_least``: seconds that the server requested; they take precedence and get jitter as well, because
-        many callers get the same answer. ``time_left``: seconds until the time-out of the step; a poll is
+        many callers get the same answer. ``time_left``: seconds until the timeout of the step; a poll is
         made then, or within the floor after it. ``polls_left``: remaining polls, including the next one and
-        the one at the time-out; if they are few, a wait exceeds the ceiling. ``proven``: whether the start
+        the one at the timeout; if they are few, a wait exceeds the ceiling. ``proven``: whether the start
         was seen. Until then polls are early, because a short execution is proven best while it runs.
         """
         elapsed, time_left = max(0.0, elapsed), max(0.0, time_left)
@@ -121,17 +121,17 @@ class Schedule(NamedTuple):
         if proven or polls_left < FEW_POLLS:
             wait = max(wait, least)
         floor = self.floor if proven else min(self.floor, PROOF_WAIT)
-        asked = at_least * random.uniform(1, 1 + JITTER)
-        return max(1, floor, min(wait, ceil(time_left)), ceil(asked))
+        requested = at_least * random.uniform(1, 1 + JITTER)
+        return max(1, floor, min(wait, ceil(time_left)), ceil(requested))
 
-    def _waits(self, elapsed: float, left: float, polls: float, polls_left: int) -> tuple[int, int]:
+    def _waits(self, elapsed: float, time_left: float, polls: float, polls_left: int) -> tuple[int, int]:
         """Return seconds until ``polls`` (about one) are due, and the minimum that ``polls_left`` allow."""
         if polls_left <= 1:
-            return ceil(left), ceil(left)
-        path = list(self._path(elapsed, elapsed + left))
+            return ceil(time_left), ceil(time_left)
+        path = list(self._path(elapsed, elapsed + time_left))
         least = path[-1][1] / polls_left
         aim = _moment(path, max(polls, least)) - elapsed
-        return round(aim) if aim < left - 1 else ceil(left), ceil(_moment(path, least) - elapsed)
+        return round(aim) if aim < time_left - 1 else ceil(time_left), ceil(_moment(path, least) - elapsed)
 
     def _path(self, start: float, end: float) -> Iterator[tuple[float, float]]:
         """Yield logarithms of moments from ``start`` to ``end``, and the number of polls due by then."""
@@ -220,11 +220,11 @@ class PollTimer(Struct):
     def note(self, **facts: object) -> None:
         self.state["pace"] = {**self.noted, **facts}
 
-    def recall(self, read: Callable[[], Known | None]) -> None:
+    def recall(self, read: Callable[[], StoredDurations | None]) -> None:
         """Read the durations of earlier runs once per step; if that fails, the next poll reads them."""
         if "known" not in self.noted:
-            known = read()
-            self.note(**({} if known is None else {"known": known}))
+            stored = read()
+            self.note(**({} if stored is None else {"known": stored}))
 
     @property
     def needs_listed(self) -> bool:
@@ -248,10 +248,10 @@ class PollTimer(Struct):
         now = self.clock()
         began = self._began(now)
         elapsed = max(0.0, now - (self.counted_from() if started else began))
-        known, listed = (
+        stored, listed = (
             (self.noted.get("known"), self.state.get("listed_durations")) if started else (None, None)
         )
-        expected = expect(known, listed)
+        expected = expect(stored, listed)
         return Schedule(self.poll.floor, self.poll.ceiling, expected).next_wait(
             elapsed,
             self.random,
@@ -268,9 +268,9 @@ class PollTimer(Struct):
             soon = max(self.poll.floor, ceil(at_least * self.random.uniform(1, 1 + JITTER)))
             wait = min(wait, soon)
         now = self.clock()
-        left = self.timeout - (now - self._began(now))
-        # The poll at the time-out is always made.
-        return min(wait, max(1, ceil(left))) if left > 0 else wait
+        time_left = self.timeout - (now - self._began(now))
+        # The poll at the timeout is always made.
+        return min(wait, max(1, ceil(time_left))) if time_left > 0 else wait
 
     def _began(self, now: float) -> float:
         return float(self.state.get("began", now))

@@ -1,4 +1,4 @@
-"""Errors for answers of Celonis that are not a success, and the wait that a 429 asks for."""
+"""Turns error responses of Celonis into typed errors, and reads how long to wait after a 429."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def moment_in(text: str, now: float) -> float | None:
     dated = re.search(_DATED, text)
     if dated:
         return _from_iso(dated[0])
-    return next((found for match in re.finditer(_CLOCK, text) if (found := _nearest(match, now))), None)
+    return next((moment for match in re.finditer(_CLOCK, text) if (moment := _nearest(match, now))), None)
 
 
 def _from_iso(text: str) -> float | None:
@@ -253,5 +253,8 @@ def _support_id(status: int, detail: object) -> str | None:
 
 def _reported(status: int, details: ErrorDetails) -> str:
     words = [details.get("error_code"), details.get("title"), details.get("detail")]
-    text = ", ".join(word.rstrip(".") for word in words if word)
+    known = [word.rstrip(".") for word in words if word]
+    text = ", ".join(
+        word for number, word in enumerate(known) if not any(word in other for other in known[number + 1 :])
+    )
     return f" ({status}: {text})" if text else f" ({status})"

@@ -1,4 +1,4 @@
-"""From a response to a named error."""
+"""Error responses of Celonis become typed errors."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from celonis_refresh.celonis.error_responses import (
+    DEFAULT_RETRY_AFTER,
+    MAX_CLOCK_WAIT,
+    MAX_RETRY_AFTER,
+    MIN_RETRY_AFTER,
+    Signer,
+    failure,
+)
 from celonis_refresh.celonis.errors import (
     AuthenticationFailed,
     CelonisError,
@@ -18,14 +26,6 @@ from celonis_refresh.celonis.errors import (
     CelonisUnavailable,
     NotFound,
     PermissionDenied,
-)
-from celonis_refresh.celonis.failures import (
-    DEFAULT_RETRY_AFTER,
-    MAX_CLOCK_WAIT,
-    MAX_RETRY_AFTER,
-    MIN_RETRY_AFTER,
-    Signer,
-    failure,
 )
 from celonis_refresh.celonis.transport import (
     Answer,
@@ -91,7 +91,7 @@ def test_a_2xx_is_no_failure(status: int) -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"{}", b"<html>no</html>", b"\xff\xfe\xfa", b"null", b"[1]", b'"text"']
 )
-def test_each_status_has_one_error_whatever_its_body(status: int, kind: type, body: bytes) -> None:
+def test_each_status_has_one_error_with_any_body(status: int, kind: type, body: bytes) -> None:
     error = _failure(status, body)
     assert type(error) is kind
     assert (error.status, error.method, error.path) == (status, GET.method, GET.path)
@@ -139,7 +139,7 @@ def test_a_403_without_a_body_says_that_the_api_is_disabled_for_the_team(body: b
 
 
 @pytest.mark.parametrize("body", [b"{}", b"no", {"errorCode": "ADMIN_ACCESS_ERROR"}])
-def test_a_403_with_a_body_says_nothing_of_a_disabled_api(body: object) -> None:
+def test_a_403_with_a_body_does_not_mention_a_disabled_api(body: object) -> None:
     assert "disabled" not in str(_failure(403, body))
 
 
@@ -159,12 +159,12 @@ def test_any_other_404_is_a_missing_id() -> None:
     assert type(_failure(404, {"errorCode": "GENERAL_NOTFOUND_PATH"})) is NotFound
 
 
-def test_a_409_says_that_something_else_is_under_way() -> None:
+def test_a_409_says_that_something_else_is_running() -> None:
     assert "running" in _failure(409, call=START).hint
     assert "running" not in _failure(422, call=START).hint
 
 
-def test_a_404_names_what_was_looked_for() -> None:
+def test_a_404_names_what_was_requested() -> None:
     assert "did not find data job job-1 of data pool pool-1" in str(_failure(404))
     assert "did not find data model model-1 of data pool pool-1" in str(_failure(404, call=LOAD))
 
@@ -192,7 +192,7 @@ def test_an_id_in_the_detail_of_a_refusal_is_no_support_id() -> None:
 
 
 @pytest.mark.parametrize("status", [302, 408, 500, 502, 503, 504])
-def test_a_start_that_met_a_fault_may_have_started_and_a_look_never(status: int) -> None:
+def test_a_start_that_met_a_fault_may_have_started_and_a_poll_never(status: int) -> None:
     start, poll = _failure(status, call=START), _failure(status, call=GET)
     assert isinstance(start, CelonisUnavailable)
     assert isinstance(poll, CelonisUnavailable)
@@ -340,3 +340,8 @@ envelopes = st.dictionaries(
 def test_any_answer_that_is_no_success_becomes_an_error_that_can_be_printed(status: int, body: Any) -> None:
     error = _failure(status, body, START)
     assert str(error).isprintable()
+
+
+def test_what_an_answer_says_twice_is_reported_once() -> None:
+    body = {"error": "invalid_client", "error_description": "invalid_client (Unauthorized)"}
+    assert "(401: invalid_client (Unauthorized))" in str(_failure(401, body))

@@ -1,0 +1,1 @@
+"""``refresh``: the command line tool of Celonis Refresh."""

@@ -1,0 +1,1 @@
+"""What ``refresh doctor`` checks."""
