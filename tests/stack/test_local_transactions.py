@@ -1,5 +1,6 @@
 """DynamoDB transactions: atomic under threads, and sometimes cancelled by a conflict."""
 
+import json
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -121,12 +122,14 @@ class ConflictingTransactions:
         self.layer = Transactions(self.settings, random.Random(seed), keys)  # noqa: S311 - repeatable
 
     def second(self, first_entry: dict[str, Any], second_entry: dict[str, Any]) -> int:
-        statuses: list[int] = []
-        inner = _call(second_entry)
+        return self.response_to_second(_call(first_entry), _call(second_entry)).status
+
+    def response_to_second(self, first: AwsCall, second: AwsCall) -> HttpResponse:
+        responses: list[HttpResponse] = []
 
         def proceed() -> HttpResponse:
             thread = threading.Thread(
-                target=lambda: statuses.append(self.layer(inner, REQUEST, lambda: HttpResponse(200)).status)
+                target=lambda: responses.append(self.layer(second, REQUEST, lambda: HttpResponse(200)))
             )
             thread.start()
             thread.join(0.2)
@@ -134,14 +137,15 @@ class ConflictingTransactions:
             return HttpResponse(200)
 
         threads: list[threading.Thread] = []
-        self.layer(_call(first_entry), REQUEST, proceed)
+        self.layer(first, REQUEST, proceed)
         threads[0].join()
-        return statuses[0]
+        return responses[0]
 
 
-def _call(entry: dict[str, Any]) -> AwsCall:
+def _call(entry: dict[str, Any], token: str = "") -> AwsCall:
     operation = "TransactGetItems" if "Get" in entry else "TransactWriteItems"
-    return AwsCall("dynamodb", operation, "key", "json", {"TransactItems": [entry]})
+    with_token = {"ClientRequestToken": token} if token else {}
+    return AwsCall("dynamodb", operation, "key", "json", {"TransactItems": [entry], **with_token})
 
 
 PUT = {"Put": {"TableName": "t", "Item": {"k": {"S": "a"}, "v": {"S": "1"}}}}
@@ -162,6 +166,24 @@ def test_only_those_that_meet_are_cancelled_and_only_as_often_as_set(
 
 def test_a_transaction_that_reads_cancels_none_that_writes() -> None:
     assert ConflictingTransactions(1).second(GET, PUT) == 200
+
+
+@pytest.mark.parametrize("ratio", [0, 1])
+def test_a_transaction_that_is_repeated_while_it_is_in_progress_conflicts_with_no_other(ratio: float) -> None:
+    transactions = ConflictingTransactions(ratio)
+    response = transactions.response_to_second(_call(PUT, "token"), _call(PUT, "token"))
+    assert (response.status, json.loads(response.body)["__type"].rpartition("#")[2]) == (
+        400,
+        "TransactionInProgressException",
+    )
+    assert transactions.layer.conflicts == 0
+    assert transactions.layer(_call(PUT, "token"), REQUEST, lambda: HttpResponse(500)).status == 200
+
+
+def test_transactions_with_tokens_of_their_own_conflict() -> None:
+    transactions = ConflictingTransactions(1)
+    response = transactions.response_to_second(_call(PUT, "one"), _call(PUT, "other"))
+    assert json.loads(response.body)["__type"].rpartition("#")[2] == "TransactionCanceledException"
 
 
 def test_a_seed_makes_the_conflicts_the_same_again() -> None:

@@ -22,8 +22,8 @@ class Transactions:
 
     Requests to a table are serialized, because moto checks and applies a transaction without a lock. A share
     of the transactions that concurrently use an item that one of them writes is cancelled with
-    TransactionConflict. A transaction that is repeated with its token, because its response was lost, gets
-    the same response.
+    TransactionConflict. A transaction that is repeated with its token, because its response was lost or late,
+    gets the same response once there is one, and TransactionInProgressException until then.
     """
 
     def __init__(self, settings: TransactionSettings, chance: random.Random, keys: "TableKeys") -> None:
@@ -33,6 +33,7 @@ class Transactions:
         self._table_lock = threading.RLock()
         self._in_progress_lock = threading.Lock()
         self._in_progress: dict[_Item, int] = {}
+        self._tokens_in_progress: set[str] = set()
         self._answered: dict[str, HttpResponse] = {}
         self.conflicts = 0
 
@@ -45,18 +46,34 @@ class Transactions:
         if call.operation != "TransactWriteItems":
             with self._table_lock:
                 return proceed()
+        token = str(call.parameters.get("ClientRequestToken", ""))
+        with self._reserved(token) as is_first:
+            if not is_first:
+                return _still_in_progress(call)
+            answer = self._answered.get(token) or self._written(call, items, proceed)
+            if token and answer.status == 200:
+                self._answered[token] = answer
+            return answer
+
+    def _written(self, call: AwsCall, items: list[_Item], proceed: Next) -> HttpResponse:
         with self._entered(items) as met:
             if any(met) and self._strikes():
                 return _cancelled(call, met)
             time.sleep(self._settings.seconds)
             with self._table_lock:
-                return self._once(call.parameters.get("ClientRequestToken"), proceed)
+                return proceed()
 
-    def _once(self, token: str | None, proceed: Next) -> HttpResponse:
-        answer = self._answered.get(token or "") or proceed()
-        if token and answer.status == 200:
-            self._answered[token] = answer
-        return answer
+    @contextmanager
+    def _reserved(self, token: str) -> Iterator[bool]:
+        """Yield whether no transaction with the token is in progress."""
+        with self._in_progress_lock:
+            is_first = token not in self._tokens_in_progress
+            self._tokens_in_progress |= {token} if token else set()
+        try:
+            yield is_first
+        finally:
+            if is_first:
+                self._tokens_in_progress.discard(token)
 
     def _met(self, items: list[_Item]) -> list[bool]:
         """Return the items of the running write transactions that conflict."""
@@ -106,6 +123,11 @@ class TableKeys:
             schema = self._describe(TableName=table)["Table"]["KeySchema"]
             self._names[table] = [key["AttributeName"] for key in schema]
         return self._names[table]
+
+
+def _still_in_progress(call: AwsCall) -> HttpResponse:
+    text = "The transaction with the given request token is already in progress."
+    return error_response(call, "TransactionInProgressException", text)
 
 
 def _cancelled(call: AwsCall, met: list[bool]) -> HttpResponse:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import requests
 
+from celonis_refresh.aws.clients import CLIENT_TIMEOUTS
 from celonis_refresh.aws.webhook_configuration import UNUSABLE_SECONDS
 from local.wait import until
 from tests.stack.environment import StackEnvironment
@@ -73,6 +74,24 @@ def test_a_delivery_sent_again_starts_the_pipeline_that_was_not_defined_before(
     third = service.webhook(source, delivery="again")
     assert (third.status_code, third.json()["duplicate"]) == (200, True)
     assert [len(celonis.executions(job)) for job in jobs] == [1, 1]
+
+
+def test_a_claim_that_is_sent_again_while_it_is_written_is_no_duplicate_of_itself(
+    service: DeployedService, celonis: CelonisControls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = celonis.job()
+    source = service.source({"pipeline": service.pipeline(jobs=[job])})
+    service.webhook(service.source({"pipeline": service.pipeline(jobs=[celonis.job()])}))  # a warm process
+    transactions = service.stack.settings.transactions
+    monkeypatch.setattr(transactions, "conflict_ratio", 1.0)
+    monkeypatch.setattr(transactions, "seconds", CLIENT_TIMEOUTS["response"].read * 1.2)
+    first = service.webhook(source, delivery="slow")
+    monkeypatch.undo()
+    assert first.ok, first.text
+    (run,) = first.json()["runs"]
+    assert (first.status_code, run["status"]) == (202, "started")
+    assert service.closed(run["run_id"])["status"] == "SUCCEEDED"
+    assert len(celonis.executions(job)) == 1
 
 
 def test_a_batch_of_many_events_is_one_run_and_known_in_a_few_reads(

@@ -14,7 +14,14 @@ from botocore.exceptions import (
 )
 
 from celonis_refresh.runs.errors import TableBusy
-from celonis_refresh.runs.table import FIRST_PAUSE, MAX_PAUSE, TRANSIENT_CODES, ConditionFailed, Table
+from celonis_refresh.runs.table import (
+    FIRST_PAUSE,
+    MAX_PAUSE,
+    TRANSIENT_CODES,
+    ConditionFailed,
+    Contended,
+    Table,
+)
 from celonis_refresh.timing import Deadline
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB, canceled, client_error, table_of
@@ -157,7 +164,7 @@ def test_a_transaction_that_was_written_under_an_error_is_not_refused_when_it_is
     errors = [broken("InternalServerError", 500), broken("ServiceUnavailable", 503)]
 
     def after(operation: str, request: dict[str, Any]) -> None:
-        tokens.append(request["ClientRequestToken"])
+        tokens.extend([request["ClientRequestToken"]] if operation == "TransactWriteItems" else [])
         if errors:
             raise errors.pop(0)
 
@@ -285,6 +292,40 @@ def test_a_condition_counts_more_than_a_conflict_beside_it(clock: FakeClock, dea
         table.transact([table.put({"pk": key}, "attribute_not_exists(pk)") for key in "ab"], deadline)
     assert caught.value.items == (None, {"pk": "b"})
     assert caught.value.conflict == "TransactionConflict"
+
+
+def conflict(retries: int) -> ClientError:
+    """The response to the last of several attempts of botocore."""
+    reasons = [{"Code": "TransactionConflict"}]
+    metadata = {"HTTPStatusCode": 400, "RetryAttempts": retries}
+    code = "TransactionCanceledException"
+    return client_error(code, "x", CancellationReasons=reasons, ResponseMetadata=metadata)
+
+
+def test_a_first_conflict_is_left_to_the_caller(clock: FakeClock, deadline: Deadline) -> None:
+    fake = failing(conflict(retries=0))
+    table = table_of(fake, clock)
+    with pytest.raises(Contended, match="TransactionConflict"):
+        table.transact_uncontended([table.put({"pk": "a"})], deadline)
+    assert len(fake.calls) == 1
+
+
+def test_a_conflict_after_an_attempt_without_a_response_is_repeated_with_the_same_token(
+    clock: FakeClock, deadline: Deadline
+) -> None:
+    """The attempt whose response was lost may be the one that it conflicts with."""
+    tokens: list[str] = []
+    errors = [conflict(retries=1)]
+
+    def before(operation: str, request: dict[str, Any]) -> None:
+        tokens.extend([request["ClientRequestToken"]] if operation == "TransactWriteItems" else [])
+        if errors:
+            raise errors.pop()
+
+    table = table_of(FakeDynamoDB(before=before), clock)
+    table.transact_uncontended([table.put({"pk": "a"}, "attribute_not_exists(pk)")], deadline)
+    assert tokens == [tokens[0]] * 2
+    assert table.get("a") == {"pk": "a"}
 
 
 URL = "https://dynamodb.eu-central-1.amazonaws.com"

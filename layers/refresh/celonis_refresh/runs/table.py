@@ -284,6 +284,16 @@ class Contended(Exception):
         super().__init__(reason)
 
 
+class Transient(Struct, frozen=True):
+    """An error after which a request can be repeated.
+
+    ``retried``: botocore had sent the request before, so an earlier attempt may still be applied.
+    """
+
+    code: str
+    retried: bool
+
+
 class Backoff(Struct):
     """Pauses between the attempts of a request: random, with an upper bound that doubles."""
 
@@ -345,16 +355,18 @@ class Table(Struct, frozen=True):
     def transact_uncontended(self, actions: Sequence[Action], deadline: Deadline) -> None:
         """Like :meth:`transact`, but raises ``Contended`` instead of a repetition because of other requests.
 
-        A request that may have been written is repeated until that is known.
+        A request that may have been written is repeated until that is known: it could conflict with itself.
         """
         request = {"TransactItems": list(actions), "ClientRequestToken": self.new_token()}
-        codes: list[str | None] = []
+        is_first = True
 
-        def attempt() -> str | None:
-            codes.append(_once(self.client.transact_write_items, request, len(actions)))
-            if codes[-1] in CONTENDED and len(codes) == 1:
-                raise Contended(str(codes[-1]))
-            return codes[-1]
+        def attempt() -> Transient | None:
+            nonlocal is_first
+            error = _once(self.client.transact_write_items, request, len(actions))
+            if is_first and error and error.code in CONTENDED and not error.retried:
+                raise Contended(error.code)
+            is_first = False
+            return error
 
         self._repeat(attempt, deadline)
 
@@ -400,11 +412,11 @@ class Table(Struct, frozen=True):
         self._repeat(lambda: _once(lambda **sent: answers.append(call(**sent)), request), deadline)
         return answers[-1]
 
-    def _repeat(self, attempt: Callable[[], str | None], deadline: Deadline) -> None:
+    def _repeat(self, attempt: Callable[[], Transient | None], deadline: Deadline) -> None:
         backoff = self.backoff()
         try:
-            while reason := attempt():
-                backoff.pause(deadline, reason)
+            while error := attempt():
+                backoff.pause(deadline, error.code)
         except ConditionFailed as refused:
             refused.retried |= backoff.longest > FIRST_PAUSE
             raise
@@ -472,30 +484,30 @@ def _read(call: Callable[..., A], **request: Any) -> A:
     try:
         return call(**request)
     except ClientError as error:
-        raise TableBusy(_transient_code(error, 0), is_read=True) from None
+        raise TableBusy(_transient(error, 0).code, is_read=True) from None
     except NO_ANSWER as error:
         raise TableBusy(type(error).__name__, is_read=True) from None
 
 
-def _once(call: Callable[..., Any], request: Mapping[str, Any], actions: int = 1) -> str | None:
-    """Return None after the write, or the code of a transient error."""
+def _once(call: Callable[..., Any], request: Mapping[str, Any], actions: int = 1) -> Transient | None:
+    """Return None after the write, or a transient error."""
     try:
         call(**request)
     except ClientError as error:
-        return _transient_code(error, actions)
+        return _transient(error, actions)
     except NO_ANSWER as error:
         raise TableBusy(type(error).__name__) from None
     return None
 
 
-def _transient_code(error: ClientError, actions: int) -> str:
-    """Return the code of a transient error; raise ``ConditionFailed``, or any other error as it is."""
+def _transient(error: ClientError, actions: int) -> Transient:
+    """Return a transient error; raise ``ConditionFailed``, or any other error as it is."""
     code = str(error.response["Error"]["Code"])
     metadata: Mapping[str, Any] = error.response.get("ResponseMetadata", {})
+    retried = int(metadata.get("RetryAttempts", 0)) > 0
     if code in TRANSIENT_CODES or int(metadata.get("HTTPStatusCode", 0)) >= SERVER_ERROR:
-        return code
+        return Transient(code, retried)
     if code == "ConditionalCheckFailedException":
-        retried = int(metadata.get("RetryAttempts", 0)) > 0
         raise ConditionFailed([from_item(error.response.get("Item", {}))], retried=retried) from None
     if code != "TransactionCanceledException":
         raise error
@@ -507,7 +519,7 @@ def _transient_code(error: ClientError, actions: int) -> str:
             [_item_of(reason) for reason in reasons], conflict=transient[0] if transient else None
         )
     if transient and set(codes) <= TRANSIENT_CODES | {"None"}:
-        return transient[0]
+        return Transient(transient[0], retried)
     raise error
 
 
