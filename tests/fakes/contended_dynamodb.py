@@ -69,17 +69,24 @@ class ContendedDynamoDB:
 
     def __post_init__(self) -> None:
         self.held: set[str] = set()
+        self.tokens: set[str] = set()
         self.writes: dict[str, Bucket] = {}
         self.reads: dict[str, Bucket] = {}
 
     def transact_write_items(self, **request: Any) -> dict[str, Any]:
         keys = [_key(action) for action in request["TransactItems"]]
+        token = request.get("ClientRequestToken", "")
         self._begin("TransactWriteItems")
+        if token in self.tokens:
+            raise client_error("TransactionInProgressException", "TransactWriteItems")
+        if token in self.dynamodb.tokens:
+            return self.dynamodb.transact_write_items(**request)
         if met := self.held.intersection(keys):
             self.sleep(self.random.uniform(*SINGLE_SECONDS) + NETWORK_SECONDS)
             self.conflicts += 1
             raise self._conflict(request["TransactItems"], met)
         self.held.update(keys)
+        self.tokens.add(token)
         try:
             self.sleep(self.random.uniform(*TRANSACTION_SECONDS))
             full = [not self._takes(action, 2.0) for action in request["TransactItems"]]
@@ -89,6 +96,7 @@ class ContendedDynamoDB:
             return self.dynamodb.transact_write_items(**request)
         finally:
             self.held.difference_update(keys)
+            self.tokens.discard(token)
             self.sleep(NETWORK_SECONDS)
 
     def _conflict(self, actions: list[dict[str, Any]], met: set[str]) -> ClientError:

@@ -6,6 +6,7 @@ start and pauses begin and end. Every request to the table is a point at which a
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +20,7 @@ from celonis_refresh.pipelines.definition import Definition, read_definition
 from celonis_refresh.pipelines.options import RunOptions, make_options
 from celonis_refresh.runs.callbacks import Callback
 from celonis_refresh.runs.claims import Acceptance, Claim, Claims, Delivery
+from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records
 from celonis_refresh.runs.slots import release, start_pending
 from celonis_refresh.runs.table import ConditionFailed, Table, delivery_key, run_key, slot_key
@@ -26,6 +28,7 @@ from celonis_refresh.timing import Deadline, iso
 from tests.fakes.clock import FakeClock
 from tests.fakes.contended_dynamodb import ContendedDynamoDB
 from tests.fakes.interleaving import Interleaving
+from tests.fakes.late_responses import LateResponses
 from tests.properties.hypothesis_settings import FACTOR
 
 SECONDS = 2.0
@@ -41,18 +44,20 @@ CALL_SECONDS = 30.0
 
 @dataclass
 class Trigger:
-    """One request: what it brought, when it arrived, and what became of it."""
+    """One request: what it brought, when it last arrived, and what became of it after how many tries."""
 
     deliveries: Sequence[Delivery]
     at: float
     accepted: Sequence[Acceptance]
+    tries: int
 
 
 @dataclass
 class ConcurrentClaims:
-    """``share``: of the pauses at which another function goes on."""
+    """``late``: the share of attempts of transactions that get no response in time."""
 
     seed: int
+    late: float = 0.0
     triggers: list[Trigger] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -60,7 +65,8 @@ class ConcurrentClaims:
         self.workers = Interleaving(self.clock, self.random)
         self.dynamodb = ContendedDynamoDB(self.clock, self.workers.sleep, self.random, stalled=0.1)
         self.dynamodb.mixed = self.seed % 2 == 1
-        self.table = Table(cast("Any", self.dynamodb), "table", self.random, self.workers.sleep)
+        self.client = LateResponses(self.dynamodb, self.workers, self.random, self.late)
+        self.table = Table(cast("Any", self.client), "table", self.random, self.workers.sleep)
         self.processes = [Claims(self.table, self.clock) for _ in range(6)]
         self.records = Records(Table(cast("Any", self.dynamodb.dynamodb), "table"), self.clock)
         self.paused: set[str] = set()
@@ -118,12 +124,22 @@ class ConcurrentClaims:
         return Claim(pipeline, options, run_id, follow_up_id, definition, callbacks=callbacks)
 
     def _accept(self, deliveries: Sequence[Delivery]) -> None:
-        at, claims = self.clock.now, self.random.choice(self.processes)
-        deadline = Deadline.after(CALL_SECONDS, self.clock)
-        accepted = claims.accept_batch(deliveries, deadline)
-        self.triggers.append(Trigger(deliveries, at, accepted))
+        at, tries = self.clock.now, 1
+        while not (accepted := self._try_to_accept(deliveries)):  # the sender gets a 503 and sends it again
+            at, tries = self.clock.now, tries + 1
+        self.triggers.append(Trigger(deliveries, at, accepted, tries))
+
+    def _try_to_accept(self, deliveries: Sequence[Delivery]) -> Sequence[Acceptance]:
+        claims, deadline = self.random.choice(self.processes), Deadline.after(CALL_SECONDS, self.clock)
+        try:
+            accepted = claims.accept_batch(deliveries, deadline)
+        except TableBusy:
+            assert self.late
+            return []
         if self.random.random() < 0.7:  # otherwise the function dies, and the next claim finishes the batch
-            claims.finish(accepted, deadline)
+            with contextlib.suppress(*[TableBusy] if self.late else []):
+                claims.finish(accepted, deadline)
+        return accepted
 
     def _end(self, pipeline: str) -> None:
         slot = self.table.get(slot_key(pipeline)) or {}
@@ -155,6 +171,8 @@ class ConcurrentClaims:
             act()
         except ConditionFailed:
             return  # the slot changed, or another function did it
+        except TableBusy:
+            assert self.late  # another one does it later
 
     def _toggle(self) -> None:
         self.paused ^= {self.random.choice(PIPELINES)}
@@ -166,6 +184,15 @@ class ConcurrentClaims:
         self._every_trigger_is_covered_by_a_run_that_starts_after_it()
         self._each_callback_is_stored_once_for_the_run_that_covers_its_trigger()
         self._one_run_at_a_time()
+        self._what_comes_once_is_no_duplicate()
+
+    def _what_comes_once_is_no_duplicate(self) -> None:
+        known = {delivery_key("erp", f"{number}") for number in range(REPEATED)}
+        once = [trigger for trigger in self.triggers if trigger.tries == 1]
+        for trigger in once:
+            for delivery, acceptance in zip(trigger.deliveries, trigger.accepted, strict=True):
+                assert delivery.keys[0] in known or acceptance.earlier == {}
+        assert once
 
     def _each_callback_is_stored_once_for_the_run_that_covers_its_trigger(self) -> None:
         expected = {
@@ -216,3 +243,10 @@ class ConcurrentClaims:
 @pytest.mark.parametrize("seed", [*range(12 * max(1, FACTOR)), 160])
 def test_triggers_at_the_same_time_count_once_and_none_is_lost(seed: int) -> None:
     ConcurrentClaims(seed).run().check()
+
+
+@pytest.mark.parametrize("seed", range(4 * max(1, FACTOR)))
+def test_nor_where_responses_of_the_table_come_late(seed: int) -> None:
+    simulated = ConcurrentClaims(seed, late=0.2).run()
+    assert simulated.client.late
+    simulated.check()
