@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -25,18 +26,22 @@ class _Fault:
         self._call = call
         self._pattern = re.compile(pattern)
         self._count, self._struck = 0, False
+        self._lock = threading.Lock()  # functions send messages in several threads
 
     def note(self, line: str) -> int:
         """Log a call that matches, and return its number; 0 for any other call."""
         if not self._pattern.search(line):
             return 0
-        self._count += 1
-        print(f"{_PREFIX} call {self._count} {line}", flush=True)
-        return self._count
+        with self._lock:
+            self._count += 1
+            number = self._count
+        print(f"{_PREFIX} call {number} {line}", flush=True)
+        return number
 
     def take_back(self) -> None:
         """Count the retry of a call without a response as the same call."""
-        self._count -= 1
+        with self._lock:
+            self._count -= 1
 
     def strike(self, moment: str, number: int, line: str) -> None:
         """Kill or suspend the process once, at the chosen moment of the chosen call."""

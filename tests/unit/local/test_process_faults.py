@@ -73,3 +73,19 @@ def test_what_strikes_before_the_answer_strikes_on_the_first_try(
         connection.call(arms)
     connection.call(arms)
     assert arms.struck == [moment]
+
+
+def test_calls_of_two_threads_at_the_same_time_have_numbers_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While a thread logs its call, another one may begin the next call."""
+    fault = _Fault("before", 1, "DeleteItem", "", 0.0)
+    others: list[int] = []
+
+    def print_slowly(*_: object, **__: object) -> None:
+        if not others:
+            others.append(0)
+            others[0] = fault.note("DeleteItem")
+
+    monkeypatch.setattr("builtins.print", print_slowly)
+    assert (fault.note("DeleteItem"), *others) == (1, 2)
