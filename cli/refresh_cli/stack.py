@@ -67,11 +67,15 @@ class Stack:
 
     @property
     def where(self) -> str:
-        """The stack in words: ``stack celonis-refresh (profile prod, eu-central-1)``."""
+        """The stack in words: ``stack celonis-refresh (profile prod, eu-central-1)``.
+
+        An API that was set is named too: it may be that of another stack.
+        """
         if self.is_local:
             return f"stack {self.name} of make local"
         region = self.session.region_name or "no region"
-        return f"stack {self.name} (profile {self.session.profile_name}, {region})"
+        api = f"; API {self.known_api_url}" if self.known_api_url else ""
+        return f"stack {self.name} (profile {self.session.profile_name}, {region}{api})"
 
     def client(self, service: str) -> Any:
         """Return a boto3 client with timeouts, made once."""

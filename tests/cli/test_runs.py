@@ -521,7 +521,8 @@ def test_a_start_says_what_it_changed(tool: Tool, api: FakeApi) -> None:
         tool("start", "orders", "--mode", "full", "--table", "VBAK", "--table", "VBAP", "--reason", "why")
     )
     assert out.splitlines() == [
-        f"Started run {RUN} of pipeline orders, stack celonis-refresh (profile default, eu-central-1).",
+        f"Started run {RUN} of pipeline orders, stack celonis-refresh (profile default, eu-central-1; "
+        f"API {api.url}).",
         f"To follow it: refresh watch {RUN}",
     ]
     (sent,) = api.sent
