@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 import tomllib
+from collections.abc import Mapping
 from importlib.metadata import requires
 from pathlib import Path
 
@@ -39,6 +40,16 @@ PARTS: dict[str, set[str]] = {
     },
 }  # fmt: skip
 """What each part may import of this package: those above it, and itself."""
+
+ALONE: dict[str, set[str]] = {
+    "errors": set(),
+    "metrics": set(),
+    "names": {"validation"},
+    "observability": {"metrics"},
+    "responses": {"errors", "observability"},
+    "timing": set(),
+}
+"""What each module beside the parts may import; ``wiring`` knows them all."""
 
 OUTSIDE: dict[str, set[str]] = {
     "celonis": {"msgspec", "requests", "urllib3"},
@@ -84,8 +95,12 @@ LONGEST_APP = 200
 
 def imported(path: Path) -> set[str]:
     """Full names of the modules that a module imports, also inside functions and for types only."""
+    return _names(ast.parse(path.read_text(encoding="utf-8")), path)
+
+
+def _names(tree: ast.Module, path: Path) -> set[str]:
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -93,6 +108,15 @@ def imported(path: Path) -> set[str]:
             module = str(node.module)
             found |= {f"{module}.{alias.name}" if _is_package(module) else module for alias in node.names}
     return found
+
+
+def at_run_time(path: Path) -> set[str]:
+    """As :func:`imported`, without what is imported for types only."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    return _names(tree, path)
 
 
 def _is_package(module: str) -> bool:
@@ -129,6 +153,32 @@ def test_a_part_imports_only_the_parts_below_it(part: str) -> None:
     for path in modules(part):
         wrong = {name for name in ours(imported(path)) if not is_covered(name, PARTS[part])}
         assert wrong == set(), path.name
+
+
+def test_a_module_beside_the_parts_imports_no_part_that_imports_it() -> None:
+    found = {path.stem: path for path in documents.PACKAGE.glob("*.py")}
+    assert set(found) - {"__init__", "wiring"} == set(ALONE)
+    for name, allowed in ALONE.items():
+        wrong = {each for each in ours(imported(found[name])) if not is_covered(each, allowed)}
+        assert wrong == set(), name
+
+
+def test_no_modules_import_each_other() -> None:
+    """Except for types: what is only imported to check them runs nothing."""
+    trees = {_module(path): path for path in documents.sources(documents.PACKAGE)}
+    left = {name: {_known(each, trees) for each in ours(imported(path))} for name, path in trees.items()}
+    while free := {name for name, needs in left.items() if not (needs - {name}) & set(left)}:
+        left = {name: needs for name, needs in left.items() if name not in free}
+    assert left == {}
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(documents.PACKAGE).with_suffix("").parts)
+
+
+def _known(name: str, modules: Mapping[str, Path]) -> str:
+    """The module in which an imported name is."""
+    return name if name in modules else name.rpartition(".")[0]
 
 
 @pytest.mark.parametrize("part", OUTSIDE)
