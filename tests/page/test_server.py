@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import mimetypes
 import re
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
+from werkzeug.test import EnvironBuilder, TestResponse
 
 from local.week.backend import HistoryBackend
 from refresh_cli.page.backend import BackendError
 from refresh_cli.page.guard import Guard
-from refresh_cli.page.server import STATIC, create_app, is_allowed
+from refresh_cli.page.server import ALLOWED, NAME, RUN_ID, STATIC, create_app, is_allowed
 
 PORT, TOKEN = 8460, "the-token"
 OWN = f"http://127.0.0.1:{PORT}"
@@ -105,6 +107,11 @@ def test_a_change_without_an_origin_is_refused(client: FlaskClient) -> None:
         ("GET", "/anything"),
         ("POST", "/pipelines/inventory/delete"),
         ("GET", "/runs?x=1"),
+        ("POST", "/pipelines/inventory/check"),
+        ("GET", "/runs/one?wait=20"),
+        ("GET", "/pipelines?before=a"),
+        ("GET", "/pipelines?next=a"),
+        ("GET", "/sources?next=a"),
     ],
 )
 def test_only_listed_requests_are_passed_on(
@@ -120,19 +127,47 @@ def test_other_methods_are_refused(client: FlaskClient, method: str) -> None:
     assert send(client, method, "/api/runs", SIGNED).status_code == 405
 
 
+def script_requests() -> Iterator[tuple[str, str, frozenset[str]]]:
+    """Yield method, path and query parameters of each request that a script sends to the API."""
+    names = {"id": "a-run-20260101T000000Z-00000000", "run.run_id": "a", "data.retried_by": "a"}
+    call = r"""\b(get|post)\((['`])/api(/.*?)\2(?:, (\{[^{}]*\}))?"""
+    for path in STATIC.rglob("*.js"):
+        for method, _, address, fields in re.findall(call, path.read_text(encoding="utf-8")):
+            filled = re.sub(r"\$\{([^}]+)\}", lambda found: names.get(found[1], "name"), address)
+            query = re.findall(r"[{,]\s*(\w+)\s*(?=[:,}])", fields) if method == "get" else ()
+            yield method.upper(), filled, frozenset(query)
+
+
 def test_every_request_of_the_scripts_is_allowed() -> None:
     """The list and the scripts do not drift apart."""
-    names = {
-        "name": "a-pipeline",
-        "id": "a-run-20260101T000000Z-00000000",
-        "run.run_id": "a",
-        "pipeline": "a",
-    }
-    for path in STATIC.rglob("*.js"):
-        text = path.read_text(encoding="utf-8")
-        for method, address in re.findall(r"\b(get|post)\(['`]/api(/[^'`]+)['`]", text):
-            filled = re.sub(r"\$\{([^}]+)\}", lambda found: names.get(found[1], "name"), address)
-            assert is_allowed(method.upper(), filled, {}), (path.name, method, address)
+    for method, path, query in script_requests():
+        assert is_allowed(method, path, dict.fromkeys(query, "")), (method, path, query)
+
+
+def allowed_requests() -> Iterator[tuple[str, re.Pattern[str], frozenset[str]]]:
+    """Yield each allowed request; one with alternative ends is several."""
+    for method, pattern, query in ALLOWED:
+        start, bracket, ends = pattern.pattern.rpartition("(")
+        for end in ends.rstrip(")").split("|") if bracket else [""]:
+            yield method, re.compile(start + end if bracket else pattern.pattern), query
+
+
+def shown(pattern: str) -> str:
+    """Return a pattern for the name of a test: ``/runs/{id}``."""
+    return pattern.replace(NAME, "{name}").replace(RUN_ID, "{id}")
+
+
+@pytest.mark.parametrize(
+    ("method", "pattern", "query"),
+    [pytest.param(*each, id=f"{each[0]} {shown(each[1].pattern)}") for each in allowed_requests()],
+)
+def test_every_allowed_request_is_one_of_a_script(
+    method: str, pattern: re.Pattern[str], query: frozenset[str]
+) -> None:
+    """Only what the page needs is passed on, with only the parameters that it needs."""
+    sent = [found for by, path, found in script_requests() if by == method and pattern.fullmatch(path)]
+    assert sent
+    assert query == frozenset().union(*sent)
 
 
 @pytest.mark.parametrize("path", ["/", "/static/main.js", "/api/runs", "/missing"])
@@ -164,6 +199,19 @@ def test_only_files_of_the_page_are_served(client: FlaskClient, path: str) -> No
     response = send(client, "GET", path, SIGNED)
     assert b"def create_app" not in response.data
     assert response.status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/static/icon.svg"])
+def test_a_browser_that_leaves_before_the_answer_leaves_no_file_open(client: FlaskClient, path: str) -> None:
+    """Then the server of werkzeug does not close the answer."""
+    environ = EnvironBuilder(path, base_url=f"http://127.0.0.1:{PORT}").get_environ()
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        answer = iter(client.application(environ, lambda *_: lambda _: None))
+        assert b"<" in next(answer)
+        del answer
+        gc.collect()
+    assert [str(each.message) for each in found] == []
 
 
 @pytest.mark.parametrize(

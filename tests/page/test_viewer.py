@@ -8,7 +8,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ProfileNotFound
+from botocore.exceptions import ClientError, NoCredentialsError, ProfileNotFound, ReadTimeoutError
 
 from celonis_refresh.notifications.messages import execution_page
 from refresh_cli.errors import CliError
@@ -150,6 +150,101 @@ def test_the_links_to_the_console_are_those_of_the_partition(
     assert address == f"{console}states/home?region={region}#/v2/executions/details/{{arn}}"
     arn = f"arn:aws:states:{region}:123456789012:execution:shop:otc-1"
     assert address.replace("{arn}", arn) == execution_page(arn)
+
+
+def refused(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": code}}, "GetSecretValue")
+
+
+class Secrets:
+    """Secrets Manager. ``calls``: what was requested.
+
+    ``answers``: of the list and of each connection, one after another; the last one stays.
+    """
+
+    def __init__(self, **answers: list[Any]) -> None:
+        self.answers = answers
+        self.calls: list[str] = []
+
+    def list_secrets(self, **_: object) -> dict[str, Any]:
+        names = self._answer("list")
+        return {"SecretList": [{"Name": f"shop/connections/{name}"} for name in names]}
+
+    def get_secret_value(self, SecretId: str) -> dict[str, Any]:  # noqa: N803 - the name of AWS
+        url = self._answer(SecretId.removeprefix("shop/connections/"))
+        return {"SecretString": json.dumps({"base_url": url, "api_token": "secret"})}
+
+    def _answer(self, name: str) -> Any:
+        self.calls.append(name)
+        answers = self.answers[name]
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def viewer(self) -> Viewer:
+        """A viewer of the stack ``shop`` with these secrets."""
+        session = boto3.Session(
+            aws_access_key_id="key", aws_secret_access_key="secret", region_name="eu-central-1"
+        )
+        stack = Stack("shop", session, known_outputs={}, known_api_url="https://api.example")
+        stack._clients["secretsmanager"] = self
+        return Viewer(lambda: stack)
+
+
+ACME, OTHER = "https://acme.eu-1.celonis.cloud", "https://other.eu-1.celonis.cloud"
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException"])
+def test_a_connection_that_cannot_be_read_leaves_the_links_of_the_others(code: str) -> None:
+    secrets = Secrets(list=[["acme", "closed", "other"]], acme=[ACME], closed=[refused(code)], other=[OTHER])
+    assert secrets.viewer().about()["celonis_urls"] == {"acme": ACME, "other": OTHER}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refused("ThrottlingException"),
+        refused("InternalServiceError"),
+        ReadTimeoutError(endpoint_url="https://secretsmanager.eu-central-1.amazonaws.com"),
+    ],
+)
+@pytest.mark.parametrize("name", ["list", "other"])
+def test_a_transient_error_is_not_remembered(error: Exception, name: str) -> None:
+    answers: dict[str, list[Any]] = {"list": [["acme", "other"]], "acme": [ACME], "other": [OTHER]}
+    secrets = Secrets(**answers | {name: [error, *answers[name]]})
+    viewing = secrets.viewer()
+    assert viewing.about()["celonis_urls"] == ({} if name == "list" else {"acme": ACME})
+    assert viewing.about()["celonis_urls"] == {"acme": ACME, "other": OTHER}
+    assert secrets.calls.count("acme") == 1
+    assert viewing.about()["celonis_urls"] == {"acme": ACME, "other": OTHER}
+    assert secrets.calls.count("other") == (2 if name == "other" else 1)
+
+
+def test_addresses_and_denied_secrets_are_read_once() -> None:
+    denied = refused("AccessDeniedException")
+    secrets = Secrets(list=[["acme", "closed"]], acme=[ACME], closed=[denied])
+    viewing = secrets.viewer()
+    assert [viewing.about()["celonis_urls"] for _ in range(2)] == [{"acme": ACME}] * 2
+    assert secrets.calls == ["list", "acme", "closed"]
+
+
+def test_without_permission_to_list_secrets_there_are_no_links() -> None:
+    secrets = Secrets(list=[refused("AccessDeniedException")])
+    viewing = secrets.viewer()
+    assert [viewing.about()["celonis_urls"] for _ in range(2)] == [{}] * 2
+    assert secrets.calls == ["list"]
+
+
+@pytest.mark.parametrize("error", [refused("ExpiredTokenException"), NoCredentialsError()])
+@pytest.mark.parametrize("name", ["list", "acme"])
+def test_expired_credentials_are_an_error_also_for_the_links(error: Exception, name: str) -> None:
+    answers: dict[str, list[Any]] = {"list": [["acme"]], "acme": [ACME]}
+    viewing = Secrets(**answers | {name: [error, *answers[name]]}).viewer()
+    with pytest.raises(BackendError) as caught:
+        viewing.about()
+    assert caught.value.kind == "credentials"
+    assert viewing.about()["celonis_urls"] == {"acme": ACME}
 
 
 def test_errors_of_the_service_are_passed_on_as_they_are(api: FakeApi) -> None:

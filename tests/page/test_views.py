@@ -114,6 +114,32 @@ def test_search_and_filter(view: View) -> None:
     expect(page.get_by_text("No pipeline matches")).to_be_visible()
 
 
+def test_invalid_and_at_risk_pipelines_are_found(view: View) -> None:
+    def change(route: Route) -> None:
+        answer = route.fetch()
+        body = answer.json()
+        for one in body["details"]:
+            if one["pipeline"] == "inventory":
+                one["invalid"] = "loads: is missing"
+            elif one["freshness"] and one["freshness"]["state"] != "STALE":
+                one["freshness"]["state"] = "AT_RISK" if one["pipeline"] == "order-to-cash" else "FRESH"
+        route.fulfill(response=answer, json=body)
+
+    viewing = view()
+    viewing.page.route(re.compile(r"/api/pipelines\?"), change)
+    page = viewing.open()
+    names = page.locator(".card h2")
+    expect(names).to_have_count(8)
+    expect(names.first).to_have_text("inventory")
+    expect(page.locator(".card").first.locator(".badge").first).to_have_text("Invalid")
+    found = {"Invalid": "inventory", "Stale": "production-planning", "At risk": "order-to-cash"}
+    for label, name in found.items():
+        page.get_by_role("button", name=re.compile(f"^{label}")).click()
+        expect(names).to_have_text([name])
+    expect(page.locator(".summary")).to_contain_text("1 pipeline stale")
+    expect(page.locator(".summary")).to_contain_text("1 at risk, 1 with an invalid definition")
+
+
 def test_timeline(view: View, backend: HistoryBackend) -> None:
     page = view().open("/timeline")
     expect(page.locator(".time-rows .time-row")).to_have_count(8)
@@ -388,6 +414,91 @@ def test_a_start_that_is_sent_again_has_the_same_key(view: View) -> None:
         assert len(keys) == times
     assert keys[0]
     assert keys[0] == keys[1]
+
+
+def stop_messages(page: Page) -> None:
+    """Stop the clock of the page, so that a message stays however slow the machine is."""
+    page.clock.pause_at(page.evaluate("Date.now() / 1000 + 1"))
+
+
+EARLIER = "Nothing was started: an earlier request has started or joined run {}."
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "text"),
+    [
+        ("inventory", "started", "A run of inventory has started."),
+        ("inventory", "duplicate", EARLIER),
+        ("workforce", "joined", "The run begins after the pause of workforce ends."),
+        ("workforce", "duplicate", EARLIER),
+    ],
+)
+def test_a_start_says_what_it_did(
+    view: View, backend: HistoryBackend, name: str, status: str, text: str
+) -> None:
+    """The answer to an earlier request may have been lost, which the same key then reports."""
+    run_id = newest(backend, "SUCCEEDED", name)
+    answer = {"runs": [{"pipeline": name, "run_id": run_id, "status": status}]}
+    page = view().open(f"/pipelines/{name}")
+    page.route(re.compile("/api/runs$"), lambda route: route.fulfill(status=202, json=answer))
+    page.get_by_role("button", name="Start run").click()
+    button = page.get_by_role("dialog").get_by_role("button", name="Start run")
+    expect(button).to_be_visible()
+    stop_messages(page)
+    button.click()
+    expect(page.locator(".message")).to_have_text(text.format(run_id))
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        ("started", "The retry has started."),
+        ("duplicate", "Nothing was started: an earlier request has started run {}."),
+    ],
+)
+def test_a_retry_says_what_it_did(view: View, backend: HistoryBackend, status: str, text: str) -> None:
+    run_id = newest(backend, "SUCCEEDED", "logistics")
+    answer = {"runs": [{"pipeline": "logistics", "run_id": run_id, "status": status}]}
+    page = view().open(addresses(backend)["failed run"])
+    page.route(re.compile("/retry$"), lambda route: route.fulfill(status=202, json=answer))
+    page.get_by_role("button", name="Retry").click()
+    button = page.get_by_role("button", name="Retry run")
+    expect(button).to_be_visible()
+    stop_messages(page)
+    button.click()
+    expect(page.locator(".message")).to_have_text(text.format(run_id))
+
+
+@pytest.mark.parametrize("is_allowed", [True, False])
+def test_a_copy_that_fails_says_so_and_offers_the_text(
+    view: View, backend: HistoryBackend, is_allowed: bool
+) -> None:
+    run_id = newest(backend, "SUCCEEDED")
+    page = view(viewport={"width": 320, "height": 800}).open(f"/runs/{run_id}")
+    result = "resolve()" if is_allowed else "reject(new DOMException('denied', 'NotAllowedError'))"
+    page.evaluate(f"void (navigator.clipboard.writeText = () => Promise.{result})")
+    arn = page.get_by_role("textbox", name="Copy the execution's ARN")
+    if not is_allowed:  # the page shows the end of the ARN only
+        page.get_by_role("button", name="Copy the execution's ARN").click()
+        expect(arn).to_be_focused()
+        expect(arn).to_have_value(re.compile("^arn:aws:states:.*"))
+    button = page.get_by_role("button", name="Copy the run's id")
+    expect(button).to_be_visible()
+    stop_messages(page)
+    button.click()
+    text = page.get_by_role("textbox", name="Copy the run's id")
+    if is_allowed:
+        expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        expect(text).to_have_count(0)
+        return
+    expect(page.locator(".message").last).to_have_text(
+        "Could not copy. The text is selected: copy it yourself."
+    )
+    expect(text).to_be_focused()
+    expect(text).to_have_value(run_id)
+    assert text.evaluate("(one) => one.selectionEnd - one.selectionStart") == len(run_id)
+    expect(page.get_by_role("button", name="Copied")).to_have_count(0)
+    assert page.evaluate("document.scrollingElement.scrollWidth - innerWidth") <= 0
 
 
 def test_an_earlier_link_is_explained(view: View) -> None:

@@ -23,14 +23,14 @@ RUN_ID: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}"
 ALLOWED: Final[tuple[tuple[str, re.Pattern[str], frozenset[str]], ...]] = tuple(
     (method, re.compile(path), frozenset(query))
     for method, path, query in (
-        ("GET", r"/pipelines", ("runs", "after", "before", "next")),
+        ("GET", r"/pipelines", ("runs", "after")),
         ("GET", rf"/pipelines/{NAME}", ()),
-        ("POST", rf"/pipelines/{NAME}/(pause|resume|check)", ()),
+        ("POST", rf"/pipelines/{NAME}/(pause|resume)", ()),
         ("GET", r"/runs", ("pipeline", "status", "limit", "before", "since", "until")),
         ("POST", r"/runs", ()),
-        ("GET", rf"/runs/{RUN_ID}", ("wait",)),
+        ("GET", rf"/runs/{RUN_ID}", ()),
         ("POST", rf"/runs/{RUN_ID}/(cancel|retry)", ()),
-        ("GET", r"/sources", ("after", "next")),
+        ("GET", r"/sources", ("after",)),
         ("POST", rf"/sources/{NAME}/test", ()),
         ("GET", r"/deliveries", ("source", "limit", "before")),
     )
@@ -80,6 +80,15 @@ def show_error(error: BackendError) -> Response:
     return to_json(error.status, {"error": error.kind, "message": error.message, "action": error.action})
 
 
+def _file(name: str) -> Response:
+    """Return a file of the page, read whole: werkzeug leaves it open if the browser resets the connection."""
+    response = send_from_directory(STATIC, name, mimetype=TYPES.get(Path(name).suffix))
+    response.direct_passthrough = False
+    response.get_data()
+    response.close()
+    return response
+
+
 @dataclass(frozen=True)
 class _Views:
     backend: Backend
@@ -97,10 +106,10 @@ class _Views:
         return to_json(refusal.status, {"error": refusal.error, "message": refusal.message})
 
     def index(self) -> Response:
-        return send_from_directory(STATIC, "index.html")
+        return _file("index.html")
 
     def static_file(self, name: str) -> Response:
-        return send_from_directory(STATIC, name, mimetype=TYPES.get(Path(name).suffix))
+        return _file(name)
 
     def about(self) -> Response:
         return to_json(200, self.backend.about())

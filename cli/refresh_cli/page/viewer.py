@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
@@ -53,7 +54,8 @@ class Viewer:
         self._opened: tuple[Stack, RunsApi] | None = None
         self._where = "your AWS configuration"
         self._targets: dict[tuple[str, str, datetime], Mapping[str, Any]] = {}
-        self._celonis_urls: Mapping[str, str] | None = None
+        self._secrets: Sequence[str] | None = None
+        self._celonis_urls: dict[str, str] = {}
 
     def api(
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
@@ -101,22 +103,22 @@ class Viewer:
                 yield _shown(schedule, pipeline, now)
 
     def _read_celonis_urls(self, stack: Stack) -> Mapping[str, str]:
-        """Return the address of Celonis by connection; none without permission, because links are optional.
+        """Return the address of Celonis by connection, as far as it can be read: links are optional.
 
-        Only the address leaves this function.
+        Only the address leaves this function. Answers and denied requests are remembered; what failed for
+        another reason is requested again the next time.
         """
-        if self._celonis_urls is None:
-            client, prefix = stack.client("secretsmanager"), f"{stack.name}/connections/"
-            try:
-                listed = client.list_secrets(Filters=[{"Key": "name", "Values": [prefix]}], MaxResults=100)
-                secrets = [each["Name"] for each in listed["SecretList"] if each["Name"].startswith(prefix)]
-                urls = {name.removeprefix(prefix): _base_url(client, name) for name in secrets}
-            except ClientError as error:
-                if error.response["Error"]["Code"] in EXPIRED:
-                    raise
-                urls = {}
-            self._celonis_urls = {name: url for name, url in urls.items() if url}
-        return self._celonis_urls
+        client, prefix = stack.client("secretsmanager"), f"{stack.name}/connections/"
+        if self._secrets is None:
+            none: Sequence[str] = ()
+            self._secrets = _unless_failed(partial(_secrets, client, prefix), denied=none)
+        for name in self._secrets or ():
+            if name not in self._celonis_urls:
+                url = _unless_failed(partial(_base_url, client, name), denied="")
+                if url is not None:
+                    self._celonis_urls[name] = url
+        found = {name: self._celonis_urls.get(name) for name in self._secrets or ()}
+        return {name.removeprefix(prefix): url for name, url in found.items() if url}
 
     def _with_stack(self, call: Callable[[Stack, RunsApi], T]) -> T:
         """Return the result of ``call``. After an error that is not of the service, open the stack again.
@@ -213,7 +215,32 @@ def _shown(schedule: Mapping[str, Any], pipeline: str, now: datetime) -> Mapping
     }
 
 
+def _unless_failed(read: Callable[[], T], denied: T) -> T | None:
+    """Return what ``read`` returns, ``denied`` if AWS does not allow it, and None after another error.
+
+    Raises errors about credentials, which the viewer has to renew.
+    """
+    try:
+        return read()
+    except NO_CREDENTIALS:
+        raise
+    except BotoCoreError:
+        return None
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code in EXPIRED:
+            raise
+        return denied if code in DENIED else None
+
+
+def _secrets(client: Any, prefix: str) -> Sequence[str]:
+    """Return the names of the secrets with the prefix."""
+    listed = client.list_secrets(Filters=[{"Key": "name", "Values": [prefix]}], MaxResults=100)
+    return [each["Name"] for each in listed["SecretList"] if each["Name"].startswith(prefix)]
+
+
 def _base_url(client: Any, name: str) -> str:
+    """Return the address in a secret; an empty text if it has none."""
     try:
         document = json.loads(client.get_secret_value(SecretId=name)["SecretString"])
     except (ValueError, KeyError):

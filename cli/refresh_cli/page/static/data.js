@@ -44,7 +44,17 @@ export async function loadRunsSince(since, until) {
  * Where a source has more, nothing older than what was read of it is shown, so that the list has no gaps.
  */
 export async function loadDeliveries(sources, size, goOn) {
-  const parts = await each(sources, async (source) => {
+  const parts = await readDeliveries(sources, size, goOn);
+  const oldest = parts.filter((part) => part.before && part.found.length).map((part) => part.found.at(-1).received_at);
+  const horizon = oldest.sort().at(-1) ?? '';
+  const deliveries = parts.flatMap((part) => part.found).filter((one) => one.received_at >= horizon);
+  deliveries.sort((a, b) => (a.received_at < b.received_at ? 1 : -1));
+  return { deliveries, hasMore: parts.some((part) => part.before) };
+}
+
+/** For each source, what was `found`, newest first, and the position `before` which it has more. */
+function readDeliveries(sources, size, goOn) {
+  return each(sources, async (source) => {
     const found = [];
     let before = '';
     for (let number = 1; ; number += 1) {
@@ -54,18 +64,15 @@ export async function loadDeliveries(sources, size, goOn) {
       if (!before || !goOn(page.deliveries, number)) return { found, before };
     }
   });
-  const oldest = parts.filter((part) => part.before && part.found.length).map((part) => part.found.at(-1).received_at);
-  const horizon = oldest.sort().at(-1) ?? '';
-  const deliveries = parts.flatMap((part) => part.found).filter((one) => one.received_at >= horizon);
-  deliveries.sort((a, b) => (a.received_at < b.received_at ? 1 : -1));
-  return { deliveries, hasMore: parts.some((part) => part.before) };
 }
 
-/** Deliveries of all sources since `since` (ms). */
+/** Deliveries of all sources since `since` (ms). `knownSince`: from when on these are all; a busy source may have too many. */
 export async function loadDeliveriesSince(since) {
   const sources = await loadSources();
   const isNewer = (page, number) => number < MAX_PAGES && (!page.length || toMs(page.at(-1).received_at) >= since);
-  return (await loadDeliveries(sources, DELIVERIES, isNewer)).deliveries;
+  const parts = await readDeliveries(sources, DELIVERIES, isNewer);
+  const cuts = parts.filter((part) => part.before).map((part) => toMs(part.found.at(-1)?.received_at) ?? Date.now());
+  return { deliveries: parts.flatMap((part) => part.found), knownSince: Math.max(since, ...cuts) };
 }
 
 /** Results of `load` for each value, a few at a time. */

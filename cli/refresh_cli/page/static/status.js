@@ -38,8 +38,9 @@ export const STEP = {
 export const isOpen = (status) => ['OPENING', 'RUNNING', 'WAITING'].includes(status);
 export const hasFailed = (status) => status === 'FAILED' || status === 'TIMED_OUT';
 
-/** Return what is going on in a pipeline, by its details. */
+/** Return what is going on in a pipeline, by its details. No run of an invalid one can start. */
 export function pipelineState(details) {
+  if (details.invalid) return { label: 'Invalid', tone: 'bad', icon: 'warning' };
   if (details.active_run) return RUN.RUNNING;
   if (details.paused) return { label: 'Paused', tone: 'stopped', icon: 'paused' };
   if (details.waiting) return RUN.WAITING;

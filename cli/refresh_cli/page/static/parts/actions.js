@@ -6,6 +6,13 @@ import { Confirm, Time, say } from './basics.js';
 
 const go = (id) => (location.hash = `#/runs/${id}`);
 
+/** Return what a start did. `details` may be old: the pause that they name may have ended. */
+function startText({ pipeline, run_id: id, status }, details) {
+  if (status === 'duplicate') return `Nothing was started: an earlier request has started or joined run ${id}.`;
+  if (status === 'started') return `A run of ${pipeline} has started.`;
+  return details.paused ? `The run begins after the pause of ${pipeline} ends.` : `Merged into the follow-up run of ${pipeline}.`;
+}
+
 /** `details`: of the pipeline, with its pause. */
 export function StartDialog({ pipeline, details, onClose, onDone }) {
   const [key] = useState(() => crypto.randomUUID()); // one for the dialog: sent again, it starts no second run
@@ -17,7 +24,7 @@ export function StartDialog({ pipeline, details, onClose, onDone }) {
     else if (tables.length) body.tables = tables;
     body.reason = form.get('reason').trim() || 'started on the page';
     const { runs } = await post('/api/runs', body, { 'Idempotency-Key': key });
-    say(details.paused ? `The run begins after the pause of ${pipeline} ends.` : runs[0].status === 'started' ? `A run of ${pipeline} has started.` : `Merged into the follow-up run of ${pipeline}.`);
+    say(startText(runs[0], details));
     onDone?.();
     go(runs[0].run_id);
   };
@@ -53,7 +60,7 @@ export function CancelDialog({ run, onClose, onDone }) {
 export function RetryDialog({ run, onClose, onDone }) {
   const retry = async () => {
     const { runs } = await post(`/api/runs/${run.run_id}/retry`);
-    say('The retry has started.');
+    say(runs[0].status === 'duplicate' ? `Nothing was started: an earlier request has started run ${runs[0].run_id}.` : 'The retry has started.');
     onDone?.();
     go(runs[0].run_id);
   };

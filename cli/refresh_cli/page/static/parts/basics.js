@@ -1,6 +1,6 @@
 // Small parts that all views use: signs, badges, times, dialogs, messages.
 
-import { html, pure, useEffect, useId, useRef, useState } from '../html.js';
+import { html, pure, useEffect, useId, useLayoutEffect, useRef, useState } from '../html.js';
 import { duration, full, inZone, plural, relative, toMs, when } from '../format.js';
 import { useConnection, useNow } from '../live.js';
 
@@ -68,15 +68,26 @@ export function External({ href, children }) {
   return html`<a class="external" href=${href} target="_blank" rel="noopener noreferrer">${children}<${Icon} name="external" /><span class="sr"> (opens in a new tab)</span></a>`;
 }
 
+/** A button that copies `text`. A browser may refuse that: then the text is shown and selected. */
 export function Copy({ text, label }) {
-  const [copied, setCopied] = useState(false);
+  const [state, setState] = useState('ready');
+  const field = useRef();
   const copy = async () => {
-    await navigator.clipboard.writeText(text).catch(() => {});
-    setCopied(true);
-    setTimeout(() => setCopied(false), 1500);
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      say('Could not copy. The text is selected: copy it yourself.');
+      setState('failed');
+      field.current?.select();
+      return;
+    }
+    setState('copied');
+    setTimeout(() => setState('ready'), 1500);
   };
+  useLayoutEffect(() => field.current?.select(), [state]);
+  const copied = state === 'copied';
   return html`<button type="button" class="icon-button small" onClick=${copy} aria-label=${copied ? 'Copied' : label} title=${copied ? 'Copied' : label}>
-    <${Icon} name=${copied ? 'good' : 'copy'} /></button>`;
+    <${Icon} name=${copied ? 'good' : 'copy'} /></button>${state === 'failed' && html` <input class="copy-text" readonly aria-label=${label} value=${text} ref=${field} />`}`;
 }
 
 /**

@@ -18,7 +18,7 @@ export function RunTable({ runs, withPipeline = false }) {
       html`<a href=${`#/runs/${run.run_id}`}><${Time} at=${run.created_at} as="when" /></a>`,
       ...(withPipeline ? [html`<a href=${`#/pipelines/${run.pipeline}`}>${run.pipeline}</a>`] : []),
       html`<${Badge} is=${RUN[run.status]} plain />`,
-      run.ended_at ? duration(secondsOf(run)) : html`<${Elapsed} since=${run.created_at} />`,
+      run.status === 'WAITING' ? null : run.ended_at ? duration(secondsOf(run)) : html`<${Elapsed} since=${run.created_at} />`,
       run.error || run.outcome ? html`${run.error && html`<code>${run.error}</code> `}${withoutIds(run.outcome ?? '')}` : null,
     ],
   }));

@@ -17,7 +17,9 @@ const PAGE = 50;
 const lastEnded = (details) => details.runs?.find((run) => run.ended_at);
 const FILTERS = [
   ['all', 'All', () => true],
-  ['stale', 'Stale', (one) => one.freshness && one.freshness.state !== 'FRESH'],
+  ['invalid', 'Invalid', (one) => Boolean(one.invalid)],
+  ['stale', 'Stale', (one) => one.freshness?.state === 'STALE'],
+  ['risk', 'At risk', (one) => one.freshness?.state === 'AT_RISK'],
   ['failed', 'Failed', (one) => hasFailed(lastEnded(one)?.status)],
   ['running', 'Running', (one) => Boolean(one.active_run)],
   ['waiting', 'Pending', (one) => Boolean(one.waiting)],
@@ -30,11 +32,12 @@ const ORDERS = {
 };
 
 function urgency(one) {
-  if (one.freshness?.state === 'STALE') return 0;
-  if (hasFailed(lastEnded(one)?.status)) return 1;
-  if (one.freshness?.state === 'AT_RISK') return 2;
-  if (one.active_run) return 3;
-  return one.paused ? 4 : 5;
+  if (one.invalid) return 0;
+  if (one.freshness?.state === 'STALE') return 1;
+  if (hasFailed(lastEnded(one)?.status)) return 2;
+  if (one.freshness?.state === 'AT_RISK') return 3;
+  if (one.active_run) return 4;
+  return one.paused ? 5 : 6;
 }
 
 const compare = (key) => (a, b) => {
