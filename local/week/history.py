@@ -303,7 +303,7 @@ class Simulation:
         state |= {"outcome": "FAILED" if failed else "SUCCEEDED"}
         state["evidence"] = {"proven_by": "date", "ours": self._uuid()}
         if failed:
-            state |= {"error": failed.error, "message": failed.message}
+            state |= {"error": failed.error, "message": failed.message, "hint": FAIL_HINT}
         known = (target.id, variant)
         learned = add_duration(self.history.durations.get(known), end - start - queued, succeeded=not failed)
         self.history.durations[known] = learned

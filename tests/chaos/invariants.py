@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from celonis_refresh.runs.records import Run
+from celonis_refresh.runs.table import refusal_key
 from celonis_refresh.timing import epoch
+from celonis_refresh.workflow.executions import refusal_cause
 from tests.chaos.celonis import ReceivedStart, StepIdentity
 from tests.chaos.scenario import ScenarioLoad
 from tests.chaos.simulation import CommandResponse, SimulationResult, TriggerResponse
@@ -212,8 +214,16 @@ class Invariants:
             is_well = name in self.runs and self.runs[name].status in ("SUCCEEDED", "ABORTED")
             if execution.status in ("RUNNING", "SUCCEEDED") or is_well or not is_heard:
                 continue
-            if name not in self.notified:
+            if name not in self.notified and not self._is_repeated(name):
                 yield f"visible: execution {name} ended {execution.status} and nobody was notified"
+
+    def _is_repeated(self, name: str) -> bool:
+        """Whether a refusal is known, and its notification was left out after one with the same cause."""
+        known, table = self.simulation.functions.executions.known, self.simulation.service.table
+        if name in self.runs or table.get(refusal_key(name)) is None:
+            return False
+        cause = refusal_cause(known[name])
+        return any(refusal_cause(known[each]) == cause for each in self.notified if each in known)
 
     # ------------------------------------------------------------ commands
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -81,7 +82,8 @@ class ChaosExecutions(FakeExecutions):
             raise ExecutionsUnavailable
         is_new = name not in self.known
         if is_new:
-            self.known[name] = ExecutionDescription(name, f"arn:{name}", "RUNNING")
+            given = json.dumps(document)
+            self.known[name] = ExecutionDescription(name, f"arn:{name}", "RUNNING", input=given)
             self.visible_from[name] = self.now() + 1.0
             self.begin(name, document)
         self.hook("StartExecution", "after")

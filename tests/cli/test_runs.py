@@ -520,9 +520,9 @@ def test_a_start_says_what_it_changed(tool: Tool, api: FakeApi) -> None:
     out = done(
         tool("start", "orders", "--mode", "full", "--table", "VBAK", "--table", "VBAP", "--reason", "why")
     )
+    where = f"stack celonis-refresh (profile default, eu-central-1; API {api.url})"
     assert out.splitlines() == [
-        f"Started run {RUN} of pipeline orders, stack celonis-refresh (profile default, eu-central-1; "
-        f"API {api.url}).",
+        f"Started run {RUN} of pipeline orders, {where}.",
         f"To follow it: refresh watch {RUN}",
     ]
     (sent,) = api.sent

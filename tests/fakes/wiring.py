@@ -21,7 +21,7 @@ from celonis_refresh.workflow.close import RunCloser
 from celonis_refresh.workflow.commands import RunCommands
 from celonis_refresh.workflow.configuration_checks import ConfigurationChecks
 from celonis_refresh.workflow.configuration_reports import ConfigurationReports
-from celonis_refresh.workflow.freshness import FreshnessMonitor, ReadPage
+from celonis_refresh.workflow.freshness import ActivePipelines, FreshnessMonitor, ReadPage
 from celonis_refresh.workflow.listing import Listing
 from celonis_refresh.workflow.pipeline_details import PipelineDetails
 from celonis_refresh.workflow.reconcile import Reconciler
@@ -116,7 +116,10 @@ def definition_pages(definitions: Mapping[str, Definition], size: int = 10) -> R
 
 
 def make_freshness_monitor(service: ServiceHarness, outbox: Outbox, read_page: ReadPage) -> FreshnessMonitor:
-    return FreshnessMonitor(service.table, service.records, outbox, read_page, PLACE.stack, service.clock)
+    active = ActivePipelines(Listing(service.table, service.clock), service.clock)
+    return FreshnessMonitor(
+        service.table, service.records, outbox, read_page, active, PLACE.stack, service.clock
+    )
 
 
 def make_configuration_checks(service: ServiceHarness, outbox: Outbox) -> ConfigurationChecks:

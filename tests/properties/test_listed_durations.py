@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from celonis_refresh.celonis.records import JobStatus, LoadStatus
 from celonis_refresh.steps.polling.durations import ENOUGH_RUNS, REMEMBERED, Expectation, add_duration, expect
-from celonis_refresh.steps.polling.schedule import HEDGE, JITTER, MAX_REGRET, WEEK, Schedule
+from celonis_refresh.steps.polling.schedule import HEDGE, JITTER, MAX_REGRET, WEEK, PollSchedule
 from celonis_refresh.steps.target import MAX_LISTED_SECONDS, PastRun, listed_durations
 from local.bench.polling.simulation import poll_times
 
@@ -63,7 +63,7 @@ class Even(Random):
 
 
 def wait(expected: Expectation, elapsed: float, polls: float = 1.0) -> int:
-    return Schedule(1, None, expected).next_wait(elapsed, Even(polls), time_left=4 * WEEK)
+    return PollSchedule(1, None, expected).next_wait(elapsed, Even(polls), time_left=4 * WEEK)
 
 
 @given(st.lists(rows, max_size=60), st.none() | st.integers(0, 10**15), st.randoms())
@@ -112,8 +112,8 @@ def test_the_worst_list_costs_a_share_more_polls_and_those_near_what_it_shows(
     listed: dict[str, Any], duration: float, seed: int
 ) -> None:
     took = exp(duration)
-    known = poll_times(Schedule(FLOOR, None, expect(None, listed)), Random(seed), took)  # noqa: S311
-    unknown = poll_times(Schedule(FLOOR), Random(seed), took)  # noqa: S311
+    known = poll_times(PollSchedule(FLOOR, None, expect(None, listed)), Random(seed), took)  # noqa: S311
+    unknown = poll_times(PollSchedule(FLOOR), Random(seed), took)  # noqa: S311
     assert bisect_left(known, took) + 1 <= MAX_REGRET * len(unknown) * (1 + JITTER) + CLOSE
 
 

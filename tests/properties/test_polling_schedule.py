@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from celonis_refresh.rate_limits.limiter import pause_seconds
 from celonis_refresh.steps.polling.durations import Expectation, add_duration, expect
-from celonis_refresh.steps.polling.schedule import FEW_POLLS, JITTER, WEEK, Schedule
+from celonis_refresh.steps.polling.schedule import FEW_POLLS, JITTER, WEEK, PollSchedule
 from tests.unit.steps.polling.histories import chance
 
 seconds = st.sampled_from([0.0, 1.0, 60.0, 3600.0, WEEK, 1e9]) | st.floats(0, 1e6)
@@ -35,10 +35,10 @@ expectations = (histories | regular).map(expected)
 
 
 @st.composite
-def schedules(draw: st.DrawFn) -> Schedule:
+def schedules(draw: st.DrawFn) -> PollSchedule:
     floor = draw(floors)
     ceiling = draw(st.none() | st.integers(floor, 3600))
-    return Schedule(floor, ceiling, draw(expectations))
+    return PollSchedule(floor, ceiling, draw(expectations))
 
 
 @given(
@@ -51,7 +51,7 @@ def schedules(draw: st.DrawFn) -> Schedule:
     st.booleans(),
 )
 def test_a_wait_is_whole_seconds_and_at_least_the_retry_after(
-    schedule: Schedule,
+    schedule: PollSchedule,
     elapsed: float,
     random: Random,
     retry_after: float,
@@ -66,14 +66,14 @@ def test_a_wait_is_whole_seconds_and_at_least_the_retry_after(
 
 @given(schedules(), elapsed_times, randoms, st.floats(0, WEEK), st.integers(0, 2000))
 def test_once_proven_no_wait_is_below_the_floor(
-    schedule: Schedule, elapsed: float, random: Random, left: float, polls: int
+    schedule: PollSchedule, elapsed: float, random: Random, left: float, polls: int
 ) -> None:
     assert schedule.next_wait(elapsed, random, time_left=left, polls_left=polls) >= schedule.floor
 
 
 @given(schedules(), elapsed_times, randoms, st.floats(0, WEEK), st.integers(0, 2000), st.booleans())
 def test_no_wait_is_above_the_ceiling_unless_few_polls_are_left(
-    schedule: Schedule, elapsed: float, random: Random, left: float, polls: int, proven: bool
+    schedule: PollSchedule, elapsed: float, random: Random, left: float, polls: int, proven: bool
 ) -> None:
     wait = schedule.next_wait(elapsed, random, time_left=left, polls_left=polls, proven=proven)
     if schedule.ceiling is not None and left <= schedule.ceiling * polls / 2:
@@ -82,7 +82,7 @@ def test_no_wait_is_above_the_ceiling_unless_few_polls_are_left(
 
 @given(schedules(), elapsed_times, randoms, st.floats(0, WEEK), st.integers(0, 2000), st.booleans())
 def test_no_wait_exceeds_the_timeout_by_more_than_the_floor(
-    schedule: Schedule, elapsed: float, random: Random, left: float, polls: int, proven: bool
+    schedule: PollSchedule, elapsed: float, random: Random, left: float, polls: int, proven: bool
 ) -> None:
     wait = schedule.next_wait(elapsed, random, time_left=left, polls_left=polls, proven=proven)
     assert wait <= max(schedule.floor, ceil(left))
@@ -99,7 +99,7 @@ def test_no_wait_exceeds_the_timeout_by_more_than_the_floor(
     st.lists(st.floats(0, 900), max_size=5),
 )
 def test_the_polls_last_until_the_timeout_and_one_falls_on_it(
-    schedule: Schedule,
+    schedule: PollSchedule,
     timeout: float,
     budget: int,
     random: Random,
@@ -134,7 +134,7 @@ def test_the_polls_last_until_the_timeout_and_one_falls_on_it(
     st.integers(2, 2000),
 )
 def test_fewer_polls_left_never_shorten_a_wait(
-    schedule: Schedule, elapsed: float, seed: int, left: float, one: int, other: int
+    schedule: PollSchedule, elapsed: float, seed: int, left: float, one: int, other: int
 ) -> None:
     few, many = (
         schedule.next_wait(elapsed, chance(seed), time_left=left, polls_left=polls)
@@ -145,7 +145,7 @@ def test_fewer_polls_left_never_shorten_a_wait(
 
 @given(schedules(), elapsed_times, st.integers(0, 2**32), st.floats(0, 1e5), st.floats(0, 1e5))
 def test_a_longer_retry_after_never_shortens_a_wait(
-    schedule: Schedule, elapsed: float, seed: int, one: float, other: float
+    schedule: PollSchedule, elapsed: float, seed: int, one: float, other: float
 ) -> None:
     less, more = (
         schedule.next_wait(elapsed, chance(seed), retry_after) for retry_after in sorted((one, other))
@@ -154,7 +154,7 @@ def test_a_longer_retry_after_never_shortens_a_wait(
 
 
 @given(schedules(), st.floats(0, WEEK), st.integers(0, 2**32))
-def test_no_proof_never_lengthens_a_wait(schedule: Schedule, elapsed: float, seed: int) -> None:
+def test_no_proof_never_lengthens_a_wait(schedule: PollSchedule, elapsed: float, seed: int) -> None:
     hasty, calm = (schedule.next_wait(elapsed, chance(seed), proven=proven) for proven in (False, True))
     assert hasty <= calm
 
@@ -167,7 +167,7 @@ def test_a_later_poll_never_moves_the_next_poll_earlier(
 
     Except for whole seconds, and for the steps of the sum, which start elsewhere.
     """
-    schedule = Schedule(1, None, expectation)
+    schedule = PollSchedule(1, None, expectation)
     sooner, later = (
         at + schedule.next_wait(at, chance(seed), time_left=4 * WEEK - at)
         for at in (elapsed, elapsed * factor)
@@ -179,7 +179,7 @@ def test_a_later_poll_never_moves_the_next_poll_earlier(
 def test_the_first_poll_of_an_unproven_start_is_soon(
     polls: int, random: Random, expectation: Expectation
 ) -> None:
-    wait = Schedule(60, None, expectation).next_wait(0.0, random, polls_left=polls, proven=False)
+    wait = PollSchedule(60, None, expectation).next_wait(0.0, random, polls_left=polls, proven=False)
     assert wait <= 2
 
 

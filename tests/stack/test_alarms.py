@@ -227,7 +227,7 @@ def check_alarm(environment: StackEnvironment, name: str, value: float) -> None:
         ("StalePipelinesAlarm", 1.0),
         ("NotificationsFailedAlarm", 1.0),
         ("TopicDeliveryAlarm", 1.0),
-        ("RateLimitedAlarm", 1.0),
+        ("RateLimitedAlarm", 61.0),
         ("SlowAnswersAlarm", 2501.0),
     ],
 )

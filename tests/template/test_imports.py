@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import requires
 from pathlib import Path
@@ -166,10 +167,20 @@ def test_a_module_beside_the_parts_imports_no_part_that_imports_it() -> None:
 def test_no_modules_import_each_other() -> None:
     """Except for types: what is only imported to check them runs nothing."""
     trees = {_module(path): path for path in documents.sources(documents.PACKAGE)}
-    left = {name: {_known(each, trees) for each in ours(imported(path))} for name, path in trees.items()}
+    left = {name: {_known(each, trees) for each in ours(at_run_time(path))} for name, path in trees.items()}
     while free := {name for name, needs in left.items() if not (needs - {name}) & set(left)}:
         left = {name: needs for name, needs in left.items() if name not in free}
     assert left == {}
+
+
+def test_no_two_classes_of_the_layer_share_a_name() -> None:
+    names = [
+        node.name
+        for path in documents.sources(documents.PACKAGE)
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+    assert [name for name, count in Counter(names).items() if count > 1] == []
 
 
 def _module(path: Path) -> str:

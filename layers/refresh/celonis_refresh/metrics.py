@@ -44,7 +44,7 @@ METRICS: Mapping[str, Metric] = {
     "JobDuration": _values("from the start of a data job to its observed end"),
     "LoadDuration": _values("from the start of a data model load to its observed end"),
     "PollsPerRun": _values("polls of all steps of a run", unit="Count"),
-    "SecondsSinceSuccess": _values("age of the last success of a pipeline", "pipeline"),
+    "SecondsSinceSuccess": _values("age of the data of a pipeline", "pipeline"),
     "StalePipelines": _values("pipelines that are not fresh", unit="Count"),
     "Deliveries": _count("events of a source, by what they led to", "source", "result"),
     "CelonisRequests": _count("requests to Celonis, by call and HTTP status", "call", "status"),

@@ -359,7 +359,11 @@ def run_closer() -> RunCloser:
 
 @cache
 def freshness_monitor() -> FreshnessMonitor:
-    from celonis_refresh.workflow.freshness import FreshnessMonitor
+    from celonis_refresh.workflow.freshness import ActivePipelines, FreshnessMonitor
+    from celonis_refresh.workflow.listing import Listing
 
+    active = ActivePipelines(Listing(table(), time.time), time.time)
     stack = task_environment().stack_name
-    return FreshnessMonitor(table(), records(), outbox(), parameters().pipeline_page, stack, time.time)
+    return FreshnessMonitor(
+        table(), records(), outbox(), parameters().pipeline_page, active, stack, time.time
+    )

@@ -20,7 +20,7 @@ from celonis_refresh.steps.polling.schedule import (
     EVENTS_PER_RUN,
     EVENTS_PER_STEP,
     UNKNOWN,
-    Schedule,
+    PollSchedule,
 )
 from local.bench.polling import peers
 from local.bench.polling.families import ORDINARY, STEADY, Family
@@ -75,7 +75,7 @@ def unknown(shortest: float = 60.0, longest: float = 8 * HOUR, sequences: int = 
     durations = spread(JOBS, shortest, longest)
     total = PollAverages()
     for _ in range(sequences):
-        moments = poll_times(Schedule(FLOOR), random, longest)
+        moments = poll_times(PollSchedule(FLOOR), random, longest)
         for duration in durations:
             first_after = bisect_left(moments, duration)
             total.polls += (first_after + 1) / len(durations) / sequences
@@ -132,7 +132,7 @@ def events_of_long_job() -> int:
     random = Random(1)  # noqa: S311 - repeatable on purpose
     expectations = (UNKNOWN, _regular(LONG_JOB, random), _regular(HOUR, random))
     max_polls = max(
-        len(poll_times(Schedule(FLOOR, None, expected), random, LONG_JOB)) for expected in expectations
+        len(poll_times(PollSchedule(FLOOR, None, expected), random, LONG_JOB)) for expected in expectations
     )
     return EVENTS_PER_RUN + EVENTS_PER_STEP + EVENTS_PER_POLL * max_polls
 

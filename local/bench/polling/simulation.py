@@ -15,7 +15,7 @@ from typing import Any
 
 from celonis_refresh.celonis.records import JobStatus
 from celonis_refresh.steps.polling.durations import add_duration, expect
-from celonis_refresh.steps.polling.schedule import WEEK, Schedule
+from celonis_refresh.steps.polling.schedule import WEEK, PollSchedule
 from celonis_refresh.steps.target import PastRun, listed_durations
 from local.bench.polling.families import LONGEST, SHORTEST, Family, early
 
@@ -51,7 +51,7 @@ def averages(family: Family, usual: Sequence[float], history: int = HISTORY, see
         document: dict[str, Any] | None = None
         for took, succeeded in family.history(duration, history, random):
             document = add_duration(document, took, succeeded)
-        schedule = Schedule(FLOOR, None, expect(document))
+        schedule = PollSchedule(FLOOR, None, expect(document))
         moments = poll_times(schedule, random, family.quantile(1 - 1e-9) * duration)
         _meet(total, family, duration, moments, random)
     jobs = len(usual)
@@ -72,7 +72,7 @@ def first_averages(
             _past_run(day, took, succeeded=succeeded)
             for day, (took, succeeded) in enumerate(family.history(duration * factor, listed, random))
         ]
-        schedule = Schedule(FLOOR, None, expect(None, listed_durations(runs, by=None)))
+        schedule = PollSchedule(FLOOR, None, expect(None, listed_durations(runs, by=None)))
         moments = poll_times(schedule, random, family.quantile(1 - 1e-9) * duration)
         _meet(total, family, duration, moments, random)
     jobs = len(usual)
@@ -86,7 +86,7 @@ def _past_run(day: int, took: float, *, succeeded: bool) -> PastRun:
     return PastRun(status, start, start + round(took * 1000))
 
 
-def poll_times(schedule: Schedule, random: Random, until: float) -> list[float]:
+def poll_times(schedule: PollSchedule, random: Random, until: float) -> list[float]:
     """Return the times of the polls in seconds since the start, up to the first at or after ``until``.
 
     The first poll proves the start; the timeout is a week, so it does not affect the waits.

@@ -125,9 +125,18 @@ def test_an_execution_with_a_malformed_input_fails_with_the_reason(
     service.define(SOME, jobs=[celonis.job()])
     cases = [*INPUTS, *BY_EXECUTION]
     names = [service.execute(json.dumps(document)) for document, _, _ in cases]
+    by_cause: dict[str, list[str]] = {}
     for name, (document, error, expected) in zip(names, cases, strict=True):
         _assert_refused(service, name, error, expected, document)
-        assert error in service.notice_about(name)
+        is_of_some = isinstance(document, dict) and document.get("pipeline") == SOME
+        by_cause.setdefault(f"{SOME}: {error}" if is_of_some else name, []).append(name)
+    assert sum(map(len, by_cause.values())) - len(by_cause) == 8  # further mistakes of one pipeline
+    for executions in by_cause.values():
+        until(partial(_notices, service, executions), f"a notice about one of {executions}")
+    for name, (_, error, _) in zip(names, cases, strict=True):
+        assert all(error in text for text in service.notices_about(name))
+    for executions in by_cause.values():
+        assert len(set(_notices(service, executions))) == 1, executions
     assert celonis.starts() == []
     assert service.is_free(SOME)
 
@@ -208,6 +217,11 @@ def _why(service: DeployedService, source: str) -> str | None:
     """The reason in the log why a request to a source was refused."""
     lines = [json.loads(line.text) for line in service.stack.logs("Trigger") if line.text.startswith("{")]
     return next((str(line["why"]) for line in lines if line.get("source") == source and "why" in line), None)
+
+
+def _notices(service: DeployedService, executions: list[str]) -> list[str]:
+    """The notifications about any of these executions; one that is sent twice has the same text."""
+    return [text for name in executions for text in service.notices_about(name)]
 
 
 def _assert_refused(

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from celonis_refresh.aws.event_bus import PAUSE_SECONDS
 from celonis_refresh.notifications.events import (
     MAX_MESSAGE,
-    Event,
+    BusEvent,
     due_at_end,
     events_of,
     freshness_message,
@@ -176,7 +176,7 @@ def test_the_events_of_a_pipeline_fit_their_schemas_and_are_sent_by_the_outbox()
 def test_the_example_fits_its_schema() -> None:
     example = json.loads((EVENTS / "run-ended.json").read_text())
     check(example["detail-type"], example["detail"])
-    event = Event(example["detail-type"], example["detail"]["ended_at"], example["detail"])
+    event = BusEvent(example["detail-type"], example["detail"]["ended_at"], example["detail"])
     assert epoch(event.time) == epoch(example["time"].replace("Z", "+00:00"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import json
 from typing import Any
 
 import pytest
@@ -48,6 +49,21 @@ def test_with_enough_requests_left_nothing_is_written_and_the_table_is_rarely_re
         team.clock.sleep(STATE_SECONDS / 10)
     assert team.dynamodb.calls == ["GetItem", "GetItem"]
     assert team.item == {}
+
+
+def throttled_seconds(capsys: pytest.CaptureFixture[str]) -> float:
+    """The sum of the metric."""
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    return sum(sum(line.get("CelonisThrottledTime", [])) for line in lines)
+
+
+def test_the_wait_that_a_429_causes_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    """The task that gets it ends, and comes back when the wait is over."""
+    team = LimitedTeam()
+    team.process().answered(None, 300.0)
+    assert throttled_seconds(capsys) == 300.0
+    team.process().answered(PLENTY, None)
+    assert throttled_seconds(capsys) == 0.0
 
 
 def test_responses_without_rate_limit_headers_change_nothing() -> None:

@@ -20,6 +20,7 @@ from celonis_refresh.runs.table import (
     model_durations,
     model_lease,
     occurrence_key,
+    refusal_cause_key,
     refusal_key,
     request_key,
     run_key,
@@ -33,7 +34,7 @@ MAX_KEY_BYTES = 2048
 
 def test_each_kind_of_item_has_keys_of_its_own() -> None:
     made = [slot_key("x"), run_key("x"), job_lease("x"), model_lease("x"), refusal_key("x")]
-    made += [delivery_key("o", "x"), signed_key("o", "x")]
+    made += [refusal_cause_key("x"), delivery_key("o", "x"), signed_key("o", "x")]
     assert len(set(made)) == len(made)
     assert not any(one.startswith(other) for one in made for other in made if one != other)
 

@@ -67,10 +67,15 @@ def job(service: ServiceHarness) -> FakeTarget:
 
 
 def ended(service: ServiceHarness, step: str) -> tuple[str, str]:
-    """The error that a check ends with, and its message."""
+    """The error that a check ends with, and its message; the API shows them, and the hint."""
     with pytest.raises(RefreshError) as caught:
         service.check(step)
-    assert service.state(step)["message"] == str(caught.value)
+    shown_step = shown(service.records.get(RUN))["steps"][step]
+    assert (shown_step["error"], shown_step["message"], shown_step.get("hint", "")) == (
+        caught.value.name,
+        str(caught.value),
+        caught.value.hint,
+    )
     return caught.value.name, str(caught.value)
 
 

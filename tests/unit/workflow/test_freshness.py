@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pytest
+from msgspec.structs import replace
 
 from celonis_refresh.metrics import NAMESPACE
 from celonis_refresh.notifications.messages import shown_time
@@ -19,6 +21,7 @@ from celonis_refresh.steps.target import FAIL_HINT
 from celonis_refresh.timing import epoch, iso
 from celonis_refresh.validation.convert import to_json
 from celonis_refresh.workflow.freshness import (
+    EXPECTED_SECONDS,
     MAX_PAGES,
     SEND_SECONDS,
     FreshnessFindings,
@@ -435,6 +438,86 @@ def test_unusable_durations_are_as_none() -> None:
         harness.service.table.set(key, {"successes": ["x"]}, ""), harness.service.deadline()
     )
     assert harness.rounds(21 * HOUR) == []
+
+
+def after_quick_runs(seconds: float = 4.0 * HOUR, **fields: Any) -> FreshnessHarness:
+    """A fresh pipeline whose last run was quick, although its job usually takes four hours."""
+    harness = with_durations(FreshnessHarness(monitored(**fields)), seconds)
+    harness.run(RUN)
+    assert harness.round().freshness == []
+    return harness
+
+
+def minutes_before_due(harness: FreshnessHarness) -> float:
+    return (epoch(harness.shown()["due_at"]) - harness.service.clock.now) / 60
+
+
+def test_a_quick_last_run_does_not_delay_the_notification_of_a_long_plan() -> None:
+    harness = after_quick_runs()
+    assert harness.rounds(19.5 * HOUR) == []
+    while harness.rounds(ROUND) == []:
+        pass
+    assert 235 <= minutes_before_due(harness) <= 240
+    assert harness.notified() == [("will be late", "no_run")]
+
+
+@pytest.mark.parametrize("happens", ["a run", "a definition", "hours"])
+def test_the_expected_duration_is_read_again_when_it_may_have_changed(happens: str) -> None:
+    harness = fresh()
+    with_durations(harness, 10.0 * HOUR)
+    assert harness.rounds(ROUND) == []
+    if happens == "a run":
+        harness.run()
+    if happens == "a definition":
+        harness.define(notify={"repeat_after": 60})
+    if happens == "hours":
+        harness.rounds(EXPECTED_SECONDS - 2 * ROUND)
+        assert harness.item()["expected"]["seconds"] == 0
+    harness.rounds(3 * ROUND)
+    assert round(harness.item()["expected"]["seconds"]) == 10 * HOUR
+    while harness.shown()["state"] == "FRESH":
+        harness.rounds(ROUND)
+    assert 595 <= minutes_before_due(harness) <= 600
+
+
+def test_a_long_run_of_another_plan_is_at_risk_as_soon_as_it_is_known() -> None:
+    """The plan of the definition is quick, so the deadline is far away in its terms."""
+    harness = fresh(jobs=[{"job": JOB, "mode": "DELTA"}])
+    with_durations(harness, 12.0 * HOUR)
+    assert harness.rounds(13 * HOUR) == []
+    run_id = str(harness.start(mode="FULL")["runs"][0]["run_id"])
+    noted = {"job-0": {"rev": 1, "noted_at": iso(harness.service.clock.now)}}
+    facts = {"status": "RUNNING", "execution_arn": f"arn:{run_id}", "steps": noted}
+    harness.service.records.set_facts(harness.service.records.get(run_id), facts, harness.service.deadline())
+    assert harness.rounds(ROUND) == ["otc: AT_RISK"]
+    assert harness.notified() == [("will be late", "slow_run")]
+
+
+def test_a_remembered_duration_costs_no_read_of_healthy_pipelines() -> None:
+    harness = FreshnessHarness()
+    harness.definitions = {f"p-{number:02}": monitored() for number in range(50)}
+    with_durations(harness, 4.0 * HOUR)
+    now = iso(harness.service.clock.now)
+    success = {"last_success_started_at": now, "last_success_at": now, "last_run_id": "x"}
+    for name in harness.definitions:
+        change = harness.service.table.set(pipeline_key(name), success, "")
+        harness.service.table.update(change, harness.service.deadline())
+    harness.round()
+    requests: list[str] = []
+    harness.service.dynamodb.before = lambda operation, request: requests.append(operation)
+    harness.rounds(ROUND)
+    with_names = Counter(requests)
+    requests.clear()
+    for name, each in list(harness.definitions.items()):
+        harness.definitions[name] = replace(each, fresh_within=None)
+    harness.rounds(ROUND)  # removes the freshness
+    requests.clear()
+    harness.rounds(ROUND)
+    without = Counter(requests)
+    assert with_names["TransactGetItems"] == without["TransactGetItems"] == 5
+    assert with_names["GetItem"] == without["GetItem"]
+    assert with_names["Query"] <= without["Query"] + 2  # the active runs of all pipelines
+    assert with_names["UpdateItem"] == without["UpdateItem"]
 
 
 # ---------------------------------------------------------------- changes of the definition

@@ -53,8 +53,15 @@ def test_a_run_that_succeeded(capsys: pytest.CaptureFixture[str]) -> None:
         "PollsPerRun": [6.0],
         "JobDuration": [100.0],
         "LoadDuration": [8.0],
-        "SecondsSinceSuccess": [0.0],
+        "SecondsSinceSuccess": [130.0],
     }
+
+
+def test_a_retry_that_skips_steps_has_the_age_of_the_data_that_it_did_not_renew(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    measure_end(Run({**ended({"job-0": STARTED}).item, "data_from": iso(T0 - 1000)}))
+    assert measured(capsys)["SecondsSinceSuccess"] == [1200.0]
 
 
 def test_a_run_that_failed_before_its_first_start(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
-from celonis_refresh.notifications.events import SOURCE, Event, events_in, events_of
+from celonis_refresh.notifications.events import SOURCE, BusEvent, events_in, events_of
 from celonis_refresh.notifications.outbox import Message, NotSent
 from celonis_refresh.observability import logger
 from celonis_refresh.runs.records import Run
@@ -65,7 +65,7 @@ class EventBus(Struct):
         except EventsNotSent as error:
             raise NotSent(message, error.reason) from None
 
-    def put(self, events: Sequence[Event]) -> None:
+    def put(self, events: Sequence[BusEvent]) -> None:
         """Send events in the order of their times. Raises ``EventsNotSent``."""
         for first in range(0, len(events), MAX_ENTRIES):
             part = events[first : first + MAX_ENTRIES]
@@ -80,7 +80,7 @@ class EventBus(Struct):
                 )
                 raise EventsNotSent(ids, ", ".join(codes))
 
-    def _entry(self, event: Event) -> dict[str, Any]:
+    def _entry(self, event: BusEvent) -> dict[str, Any]:
         return {
             "Source": SOURCE,
             "DetailType": event.detail_type,

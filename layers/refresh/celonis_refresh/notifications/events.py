@@ -29,8 +29,8 @@ UNKNOWN: Final = "UNKNOWN"
 CREDENTIALS = re.compile(r"://[^/\s@]*@")
 
 
-class Event(Struct, frozen=True):
-    """An event. ``time``: as ``iso`` writes it."""
+class BusEvent(Struct, frozen=True):
+    """An event for the event bus. ``time``: as ``iso`` writes it."""
 
     detail_type: str
     time: str
@@ -41,7 +41,7 @@ class Event(Struct, frozen=True):
         return str(self.detail["event_id"])
 
 
-def events_of(stack: str, run: Run, names: Iterable[str]) -> list[Event]:
+def events_of(stack: str, run: Run, names: Iterable[str]) -> list[BusEvent]:
     """Return the events of a run by name (``started``, ``job-0/ended``), in the order of their times."""
     return sorted((_event(stack, run, name) for name in names), key=lambda event: event.time)
 
@@ -68,38 +68,38 @@ def events_message(outbox: Outbox, stack: str, run: Run) -> Message:
     return outbox.message(f"{run.run_id}/events", MessageKind.EVENT, "", _facts(events))
 
 
-def freshness_message(outbox: Outbox, event: Event) -> Message:
+def freshness_message(outbox: Outbox, event: BusEvent) -> Message:
     """Return the message with an event of a pipeline."""
     return outbox.message(event.event_id, MessageKind.EVENT, "", _facts([event]))
 
 
-def events_in(message: Message) -> list[Event]:
+def events_in(message: Message) -> list[BusEvent]:
     """Return the events of a message."""
-    return [Event(**event) for event in message.facts["events"]]
+    return [BusEvent(**event) for event in message.facts["events"]]
 
 
 def pipeline_stale(
     stack: str, pipeline: str, *, stale_since: str, last_success_at: str | None, reason: str
-) -> Event:
+) -> BusEvent:
     """Return the event of a pipeline that is not fresh since ``stale_since``."""
     detail = _of_pipeline(stack, pipeline, f"stale/{stale_since}") | {
         "stale_since": stale_since,
         "last_success_at": last_success_at,
         "reason": _text(reason),
     }
-    return Event("Pipeline Stale", stale_since, detail)
+    return BusEvent("Pipeline Stale", stale_since, detail)
 
 
 def pipeline_fresh(
     stack: str, pipeline: str, *, stale_since: str, fresh_at: str, run_id: str | None
-) -> Event:
+) -> BusEvent:
     """Return the event of a pipeline that is fresh again."""
     detail = _of_pipeline(stack, pipeline, f"fresh/{stale_since}") | {
         "stale_since": stale_since,
         "fresh_at": fresh_at,
         "run_id": run_id,
     }
-    return Event("Pipeline Fresh", fresh_at, detail)
+    return BusEvent("Pipeline Fresh", fresh_at, detail)
 
 
 def _of_pipeline(stack: str, pipeline: str, name: str) -> dict[str, Any]:
@@ -111,11 +111,11 @@ def _of_pipeline(stack: str, pipeline: str, name: str) -> dict[str, Any]:
     }
 
 
-def _facts(events: Iterable[Event]) -> dict[str, Any]:
+def _facts(events: Iterable[BusEvent]) -> dict[str, Any]:
     return {"events": [asdict(event) for event in events]}
 
 
-def _event(stack: str, run: Run, name: str) -> Event:
+def _event(stack: str, run: Run, name: str) -> BusEvent:
     detail = {
         "schema_version": SCHEMA_VERSION,
         "event_id": f"{run.run_id}/{name}",
@@ -130,15 +130,15 @@ def _event(stack: str, run: Run, name: str) -> Event:
     return _run_started(run, detail) if what == STARTED else _run_ended(run, detail)
 
 
-def _run_started(run: Run, detail: dict[str, Any]) -> Event:
+def _run_started(run: Run, detail: dict[str, Any]) -> BusEvent:
     """Return the start of a run: when it was created, which a repeated task does not change."""
     created_at = str(run.item["created_at"])
     triggers = [{"by": cut(each.by, 256), "at": each.at} for each in run.options.reasons[:MAX_TRIGGERS]]
     detail |= {"created_at": created_at, "triggers": triggers, "retry_of": run.item.get("retry_of")}
-    return Event("Run Started", created_at, detail)
+    return BusEvent("Run Started", created_at, detail)
 
 
-def _run_ended(run: Run, detail: dict[str, Any]) -> Event:
+def _run_ended(run: Run, detail: dict[str, Any]) -> BusEvent:
     item, created_at = run.item, str(run.item["created_at"])
     ended_at = str(item["ended_at"])
     detail |= {
@@ -152,16 +152,16 @@ def _run_ended(run: Run, detail: dict[str, Any]) -> Event:
         "follow_up": item.get("follow_up"),
         "execution_arn": item.get("execution_arn"),
     }
-    return Event("Run Ended", ended_at, detail)
+    return BusEvent("Run Ended", ended_at, detail)
 
 
-def _step_started(run: Run, step: str, detail: dict[str, Any]) -> Event:
+def _step_started(run: Run, step: str, detail: dict[str, Any]) -> BusEvent:
     started_at = _started_at(run.steps[step]) or str(run.item["created_at"])
     detail |= {"started_at": started_at}
-    return Event("Step Started", started_at, detail)
+    return BusEvent("Step Started", started_at, detail)
 
 
-def _step_ended(run: Run, step: str, detail: dict[str, Any]) -> Event:
+def _step_ended(run: Run, step: str, detail: dict[str, Any]) -> BusEvent:
     state = run.steps[step]
     started_at = _started_at(state)
     ended_at = str(state.get("ended_at") or run.item["ended_at"])
@@ -175,7 +175,7 @@ def _step_ended(run: Run, step: str, detail: dict[str, Any]) -> Event:
         "ended_at": ended_at,
         "seconds": None if started_at is None else _seconds(started_at, ended_at),
     }
-    return Event("Step Ended", ended_at, detail)
+    return BusEvent("Step Ended", ended_at, detail)
 
 
 def _planned(run: Run, step: str) -> dict[str, Any]:

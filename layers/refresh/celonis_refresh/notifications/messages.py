@@ -312,7 +312,7 @@ def render(message: Message, place: Place, *, is_late: bool = False) -> Notifica
     subject = str(facts.get("pipeline") or facts.get("name") or "Celonis Refresh")
     ended = ENDED.get(str(facts.get("status")), f"ended {facts.get('status')}")
     names = _Names({"pipeline": subject, "name": subject, "ended": ended, "age": _age(facts), **facts})
-    incident = facts.get("incident") or facts.get("pipeline") or facts.get("execution") or subject
+    incident = facts.get("incident") or facts.get("pipeline") or subject
     advice, command = _advice(facts, place, kind)
     title, lead, opens = kind.title.format_map(names), kind.lead.format_map(names), kind.severity != "ok"
     if facts.get("what") == "recovered" and facts.get("stale_since"):

@@ -176,7 +176,7 @@ class ResolvedLoad(Struct, frozen=True):
     tables: Mapping[str, str]
 
 
-class Resolution(Struct, frozen=True):
+class ResolvedLoads(Struct, frozen=True):
     """``loads``: the loads of the plan by step. ``dropped``: unknown requested tables."""
 
     loads: Mapping[str, ResolvedLoad]
@@ -191,7 +191,7 @@ class Resolution(Struct, frozen=True):
         return [f"No table {named} in the data model: left out. One of the merged triggers requested it."]
 
 
-def resolve(plan: Plan, models: Mapping[str, Iterable[ModelTable]]) -> Resolution:
+def resolve(plan: Plan, models: Mapping[str, Iterable[ModelTable]]) -> ResolvedLoads:
     """Return the loads of the plan with table ids. ``models``: tables by model, for ``names_tables``.
 
     A name that several tables have (from different data sources) means all of them. A requested table may be
@@ -207,7 +207,7 @@ def resolve(plan: Plan, models: Mapping[str, Iterable[ModelTable]]) -> Resolutio
         searched = [load.label for load in plan.loads if load.data_model in tables]
         raise UnknownTable(missing, _names(everywhere), searched, requested=True)
     loads = {load.step: _resolve(load, tables.get(load.data_model, ())) for load in plan.loads}
-    return Resolution(loads, missing)
+    return ResolvedLoads(loads, missing)
 
 
 def _resolve(load: PlannedLoad, tables: Collection[ModelTable]) -> ResolvedLoad:

@@ -236,6 +236,8 @@ class SharedRateLimiter:
 
     def answered(self, limit: RateLimit | None, retry_after: float | None) -> None:
         """See ``celonis.rate_limiter.RateLimiter.answered``."""
+        if retry_after:
+            measure("CelonisThrottledTime", retry_after)  # the task ends, and comes back after this time
         reported = (None, None, None) if limit is None else (limit.limit, limit.remaining, limit.reset)
         wait = pause_seconds(*reported) if retry_after is None else retry_after
         if wait <= 0 and not is_scarce(*reported[:2]):

@@ -1,6 +1,7 @@
 """The item of a pipeline: its last success, its last run, and whether its data is fresh.
 
-The first two are written by the transaction that ends a run, the freshness by reconcile.
+The first two are written by the transaction that ends a run; the freshness, and how long a run is expected
+to take, by reconcile.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.fresh_within import FreshWithin
@@ -69,6 +71,18 @@ class StoredFreshness(Struct, frozen=True):
         )
 
 
+class ExpectedDuration(Struct, frozen=True):
+    """How long a run with the plan of the definition is expected to take: ``seconds``, 0 if not known.
+
+    ``run_id``: the last run that had ended; ``definition``: digest of the text; ``at``: epoch seconds.
+    """
+
+    seconds: float
+    run_id: str
+    definition: str
+    at: float
+
+
 class PipelineState(Struct, frozen=True):
     """``item``: the whole item as JSON values; empty if there is none yet."""
 
@@ -90,6 +104,16 @@ class PipelineState(Struct, frozen=True):
         """When the last run that succeeded ended; None if none has."""
         ended = self.item.get("last_success_at")
         return None if ended is None else epoch(str(ended))
+
+    @property
+    def expected(self) -> ExpectedDuration | None:
+        """The expected duration as it was read last; None if it never was."""
+        found = self.item.get("expected")
+        if found is None:
+            return None
+        return ExpectedDuration(
+            float(found["seconds"]), str(found["run_id"]), str(found["definition"]), float(found["at"])
+        )
 
     @property
     def stored(self) -> StoredFreshness | None:
@@ -128,6 +152,11 @@ def set_freshness(table: Table, name: str, state: PipelineState, stored: StoredF
     if stored is None:
         return table.change(pipeline_key(name), "REMOVE #freshness", unmoved, values)
     return table.set(pipeline_key(name), {"freshness": stored.to_json()}, unmoved, values)
+
+
+def set_expected(table: Table, name: str, expected: ExpectedDuration) -> Action:
+    """Return the write of the expected duration of a run of a pipeline."""
+    return table.set(pipeline_key(name), {"expected": asdict(expected)}, "")
 
 
 def shown_freshness(state: PipelineState, rule: FreshWithin | None, now: float) -> dict[str, Any] | None:

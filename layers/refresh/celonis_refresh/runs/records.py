@@ -66,7 +66,7 @@ class _Bounds(Struct, frozen=True):
 
 BOUNDS = (_Bounds(2048, 512, 10, 1024), _Bounds(384, 80, 3, 0))
 """Limits of a step's state; the second for a state with long ids or texts everywhere."""
-NOTES = ("last_error", "waiting_for", "rejected")
+NOTES = ("last_error", "waiting_for", "rejected", "hint")
 
 
 def item_size(document: Mapping[str, Any]) -> int:

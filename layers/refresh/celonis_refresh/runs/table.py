@@ -67,8 +67,13 @@ LEASED = "LEASED"
 
 
 def refusal_key(execution: str) -> str:
-    """Return the key of an execution that never became a run and of which a notification was promised."""
+    """Return the key of an execution that never became a run, with the notifications that were promised."""
     return f"refused#{execution}"
+
+
+def refusal_cause_key(cause: str) -> str:
+    """Return the key of a cause of refused executions, with the time of its last notification."""
+    return f"refusal-cause#{cause}"
 
 
 REPORTED = "REPORTED"

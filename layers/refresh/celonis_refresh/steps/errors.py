@@ -73,7 +73,10 @@ class StartIgnored(StepFailed):
     """The start was sent twice and is proven not to have taken effect."""
 
 
-def recorded_error(name: str, message: str) -> StepFailed:
-    """Return a recorded error under its name, so that a repeated task fails the same way."""
+def recorded_error(name: str, message: str, hint: str = "") -> StepFailed:
+    """Return a recorded error under its name, so that a repeated task fails the same way.
+
+    ``message``: with the ``hint``.
+    """
     recorded: type[StepFailed] = type(name, (StepFailed,), {})
-    return recorded(message)
+    return recorded(message.removesuffix(hint).rstrip(), hint=hint)

@@ -171,7 +171,7 @@ class _Decision:
             return self._of_ours(self.evidence.ours)
         if self.evidence.proven_by and (self._counted > 1 or self._ran_again):
             return Ownership(OwnershipStatus.TAKEN_OVER, self.evidence)
-        return self._by_record() if self.evidence.proven_by else self._without_proof()
+        return self._by_record() if self.evidence.proven_by else self._by_observation()
 
     # What is shown
 
@@ -586,7 +586,7 @@ class _Decision:
         settle = self.start.settle
         return settle - self.since + (self.evidence.same_since if self.settled else 0.0)
 
-    def _without_proof(self) -> Ownership:
+    def _by_observation(self) -> Ownership:
         candidates = self.candidates
         shown = candidates | self.evidence.early
         several = bool(candidates) and self._counted > 1

@@ -100,7 +100,7 @@ def _done(run: Run) -> tuple[frozenset[str], str | None]:
 SUCCESSES = frozenset({JobStatus.SUCCESS, LoadStatus.SUCCESS, LoadStatus.WARNING})
 NOT_RESUMED = frozenset(
     {"rev", "began", "polls", "rounds", "last_error", "failing_since", "waiting_for", "pace", "stopping"}
-    | {"held", "ended_at", "outcome", "error", "message", "announced"}
+    | {"held", "ended_at", "outcome", "error", "message", "hint", "announced"}
 )
 """Fields of a step's state that do not describe the execution that it started."""
 

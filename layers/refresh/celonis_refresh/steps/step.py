@@ -97,7 +97,7 @@ def awaits_answer(state: Mapping[str, Any], posts: object) -> bool:
 def replay(state: Mapping[str, Any]) -> Progress:
     """Return the recorded end of a step, or raise its error."""
     if state.get("error"):
-        raise errors.recorded_error(str(state["error"]), str(state["message"]))
+        raise errors.recorded_error(str(state["error"]), str(state["message"]), str(state.get("hint", "")))
     return {"status": "SUCCEEDED", "wait": 0}
 
 
@@ -380,6 +380,8 @@ class Step:
         ``free``: whether our execution of the job or model has ended.
         """
         self.state |= {"error": error.name, "message": str(error)}
+        if error.hint:
+            self.state["hint"] = error.hint
         self.close("FAILED", free=free)
         return error
 

@@ -122,7 +122,7 @@ class HeaderName(PatternType):
         return super().checked(text).lower()
 
 
-class Topic(PatternType):
+class TopicArn(PatternType):
     PATTERN = r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(?:\.fifo)?"
     EXPECTED = "expected the ARN of an SNS topic"
 
@@ -151,7 +151,7 @@ class Overrides(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     header: HeaderName | None = None
     key_header: HeaderName | None = None
     parameter: Word | None = None
-    topics: Annotated[tuple[Topic, ...], Meta(max_length=50)] | None = None
+    topics: Annotated[tuple[TopicArn, ...], Meta(max_length=50)] | None = None
     tolerance: Annotated[int, Meta(ge=1, le=MAX_TOLERANCE)] | None = None
     algorithm: Literal["sha1", "sha256", "sha384", "sha512"] | None = None
     encoding: Literal["hex", "hex_any_case", "base64"] | None = None

@@ -41,13 +41,20 @@ from celonis_refresh.runs.table import (
     ConditionFailed,
     Table,
     pipeline_key,
+    refusal_cause_key,
     refusal_key,
     run_key,
     slot_key,
 )
 from celonis_refresh.steps.cancel import CancelFindings, StepCanceller, free_leases
 from celonis_refresh.timing import Clock, Deadline, epoch, iso
-from celonis_refresh.workflow.executions import ExecutionDescription, Executions, shown_input
+from celonis_refresh.workflow.configuration_reports import REPORT_SECONDS
+from celonis_refresh.workflow.executions import (
+    ExecutionDescription,
+    Executions,
+    refusal_cause,
+    shown_input,
+)
 from celonis_refresh.workflow.run_metrics import measure_end
 from celonis_refresh.workflow.run_report import (
     CANCELLING,
@@ -68,7 +75,7 @@ DAY = 86_400
 MAX_NAMES = 3
 """Names that are read in Celonis for one notification."""
 REFUSAL_DAYS = 14
-"""How long it is known that the refusal of an execution was notified: its event arrives again before."""
+"""How long the refusal of an execution is known: its event arrives again before."""
 
 
 class RunCloser(Struct, frozen=True):
@@ -240,34 +247,74 @@ class RunCloser(Struct, frozen=True):
             self.executions.start(follow_up_run.run_id)
 
     def _notify_of_refusal(self, execution: ExecutionDescription, deadline: Deadline) -> None:
-        """Notify of a failed execution that never became a run, because its input was not valid."""
+        """Notify of a failed execution that never became a run, because its input was not valid.
+
+        A cause is notified once in ``REPORT_SECONDS``, because a schedule repeats its mistake at each firing.
+        """
         if execution.status == RunStatus.SUCCEEDED:
             return
-        facts = {
-            "execution": execution.name,
-            "input": shown_input(execution.input),
-            "started_at": execution.started_at,
-            "execution_arn": execution.arn,
-            "status": execution.status,
-            "error": execution.error,
-            "outcome": cut(execution.cause, MAX_SENTENCE),
-        }
+        cause, now = refusal_cause(execution), self.clock()
         messages = notification_messages(
-            self.outbox, None, "refused", facts, occasion=f"refused/{execution.name}"
+            self.outbox,
+            None,
+            "refused",
+            _refusal_facts(execution, cause),
+            occasion=f"refused/{execution.name}",
         )
-        known: dict[str, Any] = {
+        notified = {
+            "pk": refusal_cause_key(cause),
+            "at": now,
+            "expires": int(now + REPORT_SECONDS) + 1,
+        }
+        actions = [
+            self._refused(execution, messages),
+            self.table.put(
+                notified, "attribute_not_exists(pk) OR #at <= :before", {"before": now - REPORT_SECONDS}
+            ),
+            *(self.outbox.put(message) for message in messages),
+        ]
+        try:
+            self.table.transact(actions, deadline)
+        except ConditionFailed as refused:
+            self._send_refusal(execution, refused.items[0], deadline)
+        else:
+            self.outbox.send_put(messages, deadline)
+
+    def _send_refusal(
+        self, execution: ExecutionDescription, known: Mapping[str, Any] | None, deadline: Deadline
+    ) -> None:
+        """Send what was promised of a refusal. ``known``: its item, None if its cause was just notified.
+
+        Without an item, an event that arrives again after ``REPORT_SECONDS`` would send a notification.
+        """
+        if not known:
+            try:
+                self.table.transact([self._refused(execution, ())], deadline)
+            except ConditionFailed as refused:  # the event has arrived twice at the same time
+                known = refused.items[0]
+        self.outbox.send_unsent((known or {}).get("messages", ()), deadline)
+
+    def _refused(self, execution: ExecutionDescription, messages: Sequence[Message]) -> Action:
+        """Return the write that notes a refusal and its messages, unless it is known."""
+        known = {
             "pk": refusal_key(execution.name),
             "messages": [message.message_id for message in messages],
             "expires": int(self.clock()) + REFUSAL_DAYS * DAY,
         }
-        actions = [self.table.put(known, "attribute_not_exists(pk)")]
-        try:
-            self.table.transact(actions + [self.outbox.put(message) for message in messages], deadline)
-        except ConditionFailed as refused:  # the event has arrived before
-            known = refused.items[0] or known
-            self.outbox.send_unsent(known["messages"], deadline)
-        else:
-            self.outbox.send_put(messages, deadline)
+        return self.table.put(known, "attribute_not_exists(pk)")
+
+
+def _refusal_facts(execution: ExecutionDescription, cause: str) -> dict[str, Any]:
+    return {
+        "execution": execution.name,
+        "input": shown_input(execution.input),
+        "started_at": execution.started_at,
+        "execution_arn": execution.arn,
+        "status": execution.status,
+        "error": execution.error,
+        "outcome": cut(execution.cause, MAX_SENTENCE),
+        "incident": f"refused/{cause}",
+    }
 
 
 def _health(slot: Mapping[str, Any], run: Run) -> Health:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
+from celonis_refresh.names import is_name
 from celonis_refresh.runs.records import cut
 
 MAX_INPUT: Final = 300
 SHOWN_INPUT: Final = frozenset({"pipeline", "name", "mode", "tables", "reason", "delivery", "run_id"})
 """Fields of an input whose values are shown: any other may have been given a secret."""
+VARYING: Final = frozenset({"delivery", "reason"})
+"""Fields of an input that may differ at each firing of the same schedule."""
+MAX_ERROR_NAME: Final = 60
+"""Maximum characters of the error in a cause, which is part of the key of an incident (255 characters)."""
+DIGITS: Final = 16
+"""Length of the digest of an input."""
 
 
 class ExecutionDescription(Struct, frozen=True):
@@ -55,9 +64,39 @@ def shown_input(text: str) -> str:
     """Return the input of an execution as a notification shows it: short, and without unknown values."""
     try:
         document = json.loads(text or "{}")
-    except ValueError:
+        return cut(json.dumps(_known(document), ensure_ascii=False), MAX_INPUT) if document else ""
+    except (ValueError, RecursionError):
         return ""
-    return cut(json.dumps(_known(document), ensure_ascii=False), MAX_INPUT) if document else ""
+
+
+def refusal_cause(execution: ExecutionDescription) -> str:
+    """Return ``order-to-cash/InvalidDefinition``: the same for executions with the same mistake.
+
+    An input that names no pipeline is known by its digest.
+    """
+    error = re.sub(r"[^A-Za-z0-9_.]+", "-", execution.error)[:MAX_ERROR_NAME].strip("-")
+    return f"{_subject(execution.input)}/{error or execution.status}"
+
+
+def _subject(text: str) -> str:
+    """Return the pipeline that an input names, otherwise a digest of what does not differ at each firing.
+
+    Values that a notification does not show are left out: an event of EventBridge has its id and time there.
+    """
+    shown = text
+    try:
+        document = json.loads(text)
+        if isinstance(document, dict):
+            pipeline = document.get("pipeline")
+            name = pipeline.get("name") if isinstance(pipeline, dict) else pipeline
+            if isinstance(name, str) and is_name(name):
+                return name
+            shown = json.dumps(
+                _known({key: each for key, each in document.items() if key not in VARYING}), sort_keys=True
+            )
+    except (ValueError, RecursionError):
+        pass  # the digest of the text is used
+    return f"input-{sha256(shown.encode()).hexdigest()[:DIGITS]}"
 
 
 def _known(value: object) -> object:

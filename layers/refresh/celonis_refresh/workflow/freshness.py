@@ -7,12 +7,15 @@ were read, and the messages in the outbox. docs/freshness.md describes the state
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
+from itertools import chain
+from math import inf
 from typing import Any, Final, NamedTuple
 
 from msgspec import Struct, field
 
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.notifications.events import Event, freshness_message, pipeline_fresh, pipeline_stale
+from celonis_refresh.notifications.events import BusEvent, freshness_message, pipeline_fresh, pipeline_stale
 from celonis_refresh.notifications.messages import ENDED, notification_messages
 from celonis_refresh.notifications.outbox import Outbox
 from celonis_refresh.observability import logger, measure
@@ -21,13 +24,21 @@ from celonis_refresh.pipelines.errors import InvalidDefinition
 from celonis_refresh.pipelines.fresh_within import FreshWithin
 from celonis_refresh.pipelines.freshness import Freshness, FreshnessState, decide, due_at
 from celonis_refresh.pipelines.plan import AS_DEFINED, make_plan
-from celonis_refresh.runs.pipeline_state import PipelineState, StoredFreshness, set_freshness
-from celonis_refresh.runs.records import Records, Run, data_from
+from celonis_refresh.runs.errors import TableBusy
+from celonis_refresh.runs.pipeline_state import (
+    ExpectedDuration,
+    PipelineState,
+    StoredFreshness,
+    set_expected,
+    set_freshness,
+)
+from celonis_refresh.runs.records import OPEN, Records, Run, data_from
 from celonis_refresh.runs.table import Action, ConditionFailed, Table, pipeline_key, slot_key
 from celonis_refresh.steps.expected import duration_keys, seconds_left, with_resolved_loads
 from celonis_refresh.steps.polling.durations import usual_seconds
 from celonis_refresh.steps.step import is_started
 from celonis_refresh.timing import Clock, Deadline, epoch, iso
+from celonis_refresh.workflow.listing import Listing
 from celonis_refresh.workflow.run_report import (
     can_retry,
     failed_step,
@@ -41,9 +52,17 @@ MAX_PAGES: Final = 50
 SEND_SECONDS: Final = 20.0
 """Time for sending the notifications of one page at once; the rest is sent from the outbox."""
 AHEAD: Final = 4.0
-"""The durations of steps are read once the deadline is nearer than four times the last duration plus
-``AHEAD_SECONDS``."""
+"""The durations of steps are read once the deadline is nearer than four times the last or the expected
+duration, whichever is longer, plus ``AHEAD_SECONDS``."""
 AHEAD_SECONDS: Final = 900.0
+EXPECTED_SECONDS: Final = 6 * 3600.0
+"""How long an expected duration is used without reading it again: runs of other pipelines may change it."""
+ACTIVE_SECONDS: Final = 120.0
+"""How long the list of active pipelines is used: the pages of one round share it."""
+MAX_ACTIVE: Final = 500
+"""Maximum open runs of one status that are listed, oldest first."""
+DIGITS: Final = 16
+"""Length of the digest of a definition."""
 
 STALE_NOTIFICATION: Final = "stale"
 AT_RISK_NOTIFICATION: Final = "will be late"
@@ -71,16 +90,47 @@ class FreshnessFindings(Struct):
 
 
 class _Pipeline(NamedTuple):
-    """One pipeline to evaluate. ``definition``: None if it is not valid now.
+    """One pipeline to evaluate. ``definition``: None if it is not valid now; ``digest``: of its text.
 
     ``notify``: None if it cannot be read.
     """
 
     name: str
     definition: Definition | None
+    digest: str
     notify: Notify | None
     state: PipelineState
     rule: FreshWithin
+
+
+class _Estimate(NamedTuple):
+    """``end``: when a run is expected to end that extends the deadline; None if it is not known.
+
+    ``seconds``: that a run as defined is expected to take; 0 if it is not known.
+    """
+
+    end: float | None
+    seconds: float
+
+
+class ActivePipelines(Struct):
+    """Names the pipelines with an open run, by an index that may be seconds late."""
+
+    listing: Listing
+    clock: Clock
+    _names: frozenset[str] = frozenset()
+    _read_at: float = -inf
+
+    def names(self) -> frozenset[str]:
+        """Return the names; those of the last time if they cannot be read."""
+        if not 0.0 <= self.clock() - self._read_at < ACTIVE_SECONDS:
+            self._read_at = self.clock()
+            lists = (self.listing.oldest(status, None, MAX_ACTIVE) for status in sorted(OPEN))
+            try:
+                self._names = frozenset(str(item["pipeline"]) for item in chain.from_iterable(lists))
+            except TableBusy as error:
+                logger.warning("the active pipelines are not known", extra={"why": str(error)})
+        return self._names
 
 
 class _Evaluation(NamedTuple):
@@ -98,6 +148,7 @@ class FreshnessMonitor(Struct, frozen=True):
     records: Records
     outbox: Outbox
     read_page: ReadPage
+    active: ActivePipelines
     stack: str
     clock: Clock
 
@@ -109,7 +160,7 @@ class FreshnessMonitor(Struct, frozen=True):
         for name, text in texts.items():
             try:
                 state = PipelineState(items.get(pipeline_key(name), {}))
-                self._evaluate(name, _definition(name, text), state, page)
+                self._evaluate(name, text, state, page)
             except RefreshError as error:
                 findings.failed.append(name)
                 logger.warning("freshness is not known", extra={"pipeline": name, "why": str(error)})
@@ -117,17 +168,16 @@ class FreshnessMonitor(Struct, frozen=True):
                 findings.failed.append(name)
                 logger.exception("freshness is not known", extra={"pipeline": name})
 
-    def _evaluate(
-        self, name: str, read: Definition | InvalidDefinition, state: PipelineState, page: _Evaluation
-    ) -> None:
-        definition, stored = read if isinstance(read, Definition) else None, state.stored
-        rule = state.rule(definition)
+    def _evaluate(self, name: str, text: str, state: PipelineState, page: _Evaluation) -> None:
+        read, stored = _definition(name, text), state.stored
+        definition = read if isinstance(read, Definition) else None
+        rule, digest = state.rule(definition), sha256(text.encode()).hexdigest()[:DIGITS]
         if state.data_from is not None:
             measure("SecondsSinceSuccess", round(self.clock() - state.data_from), pipeline=name)
         if rule is not None:
-            self._evaluate_rule(_Pipeline(name, definition, read.notify, state, rule), stored, page)
+            self._evaluate_rule(_Pipeline(name, definition, digest, read.notify, state, rule), stored, page)
         elif stored is not None:
-            pipeline = _Pipeline(name, definition, read.notify, state, stored.fresh_within)
+            pipeline = _Pipeline(name, definition, digest, read.notify, state, stored.fresh_within)
             self._end_monitoring(pipeline, stored, page)
 
     def _evaluate_rule(self, pipeline: _Pipeline, stored: StoredFreshness | None, page: _Evaluation) -> None:
@@ -135,14 +185,36 @@ class FreshnessMonitor(Struct, frozen=True):
         state, now = pipeline.state, self.clock()
         seen_at, before = (stored.seen_at, stored.freshness) if stored else (now, None)
         due = due_at(pipeline.rule.rule(), seen_at, state.data_from)
-        is_near = _needs_estimate(state, before, due, now)
-        end = self._expected_end(pipeline, due, page.deadline) if is_near else None
+        is_needed = self._needs_estimate(pipeline, before, due, now)
+        estimate = self._estimate(pipeline, due, page.deadline) if is_needed else None
+        end = estimate.end if estimate else None
         after = decide(due, now, end, before, state.succeeded_at)
         if stored is None or stored.fresh_within != pipeline.rule or stored.freshness.state != after.state:
             changed = StoredFreshness(pipeline.rule, seen_at, after, stored.rev + 1 if stored else 1)
             after = self._change(pipeline, before, changed, end, page) or before or after
         if after.state is FreshnessState.STALE:
             page.findings.stale.append(pipeline.name)
+        if estimate is not None and _is_outdated(pipeline, now):
+            self._remember(pipeline, estimate.seconds, page.deadline)
+
+    def _needs_estimate(self, pipeline: _Pipeline, before: Freshness | None, due: float, now: float) -> bool:
+        """Return whether durations are read: a fresh pipeline may miss its deadline, or that is not known.
+
+        Most pipelines need none, because the expected duration is in the item that was read anyway.
+        """
+        state = pipeline.state
+        is_fresh = before is None or before.state is FreshnessState.FRESH
+        if pipeline.definition is None or not is_fresh or state.seconds is None or now >= due:
+            return False
+        longest = max(state.seconds, state.expected.seconds if state.expected else 0.0)
+        is_near = due - now <= AHEAD * longest + AHEAD_SECONDS
+        return is_near or _is_outdated(pipeline, now) or pipeline.name in self.active.names()
+
+    def _remember(self, pipeline: _Pipeline, seconds: float, deadline: Deadline) -> None:
+        """Write the expected duration, so that the next rounds need not read the durations."""
+        run_id = str(pipeline.state.item.get("last_run_id", ""))
+        expected = ExpectedDuration(seconds, run_id, pipeline.digest, self.clock())
+        self.table.update(set_expected(self.table, pipeline.name, expected), deadline)
 
     def _change(
         self,
@@ -224,10 +296,10 @@ class FreshnessMonitor(Struct, frozen=True):
     def _last_failure(self, facts: Mapping[str, Any]) -> Run | None:
         return self.records.find(str(facts["last_run_id"]))
 
-    def _expected_end(self, pipeline: _Pipeline, due: float, deadline: Deadline) -> float | None:
-        """Return the expected end of a run whose success keeps the data fresh beyond ``due``."""
+    def _estimate(self, pipeline: _Pipeline, due: float, deadline: Deadline) -> _Estimate:
+        """Estimate the end of a run whose success keeps the data fresh beyond ``due``."""
         if pipeline.definition is None:
-            return None
+            return _Estimate(None, 0.0)
         now, plan = self.clock(), make_plan(pipeline.definition, AS_DEFINED)
         run = self._active_run(pipeline.name)
         run_plan = plan
@@ -238,12 +310,12 @@ class FreshnessMonitor(Struct, frozen=True):
         usual = {key: usual_seconds(item, now) for key, item in items.items()}
         whole = seconds_left(plan, usual, {}, now)
         if run is None:
-            return None if whole is None else now + whole
+            return _Estimate(None if whole is None else now + whole, whole or 0.0)
         left = seconds_left(run_plan, usual, run.steps, now)
         counts = pipeline.rule.rule().due(epoch(data_from(run.item))) > due
         if left is None or (whole is None and not counts):
-            return None
-        return now + left + (0.0 if counts else whole or 0.0)
+            return _Estimate(None, whole or 0.0)
+        return _Estimate(now + left + (0.0 if counts else whole or 0.0), whole or 0.0)
 
     def _active_run(self, name: str) -> Run | None:
         slot = self.table.get(slot_key(name)) or {}
@@ -262,10 +334,12 @@ def _definition(name: str, text: str) -> Definition | InvalidDefinition:
         return error
 
 
-def _needs_estimate(state: PipelineState, before: Freshness | None, due: float, now: float) -> bool:
-    """Return whether the deadline is near enough to read durations, and the pipeline is fresh."""
-    is_fresh = before is None or before.state is FreshnessState.FRESH
-    return is_fresh and state.seconds is not None and 0 < due - now <= AHEAD * state.seconds + AHEAD_SECONDS
+def _is_outdated(pipeline: _Pipeline, now: float) -> bool:
+    """Return whether the expected duration is read again: a run or a definition may have changed it."""
+    expected, last_run = pipeline.state.expected, str(pipeline.state.item.get("last_run_id", ""))
+    if expected is None or expected.run_id != last_run or expected.definition != pipeline.digest:
+        return True
+    return not 0.0 <= now - expected.at < EXPECTED_SECONDS
 
 
 def _note(name: str, state: FreshnessState, facts: Mapping[str, Any], findings: FreshnessFindings) -> None:
@@ -280,7 +354,7 @@ def _stale_since(before: Freshness | None) -> dict[str, str]:
     return {"stale_since": iso(before.since)} if before and is_stale else {}
 
 
-def _events(stack: str, facts: Mapping[str, Any]) -> Iterator[Event]:
+def _events(stack: str, facts: Mapping[str, Any]) -> Iterator[BusEvent]:
     """Yield the event of a pipeline that became stale, or fresh after it was stale."""
     name = str(facts["pipeline"])
     if facts["state"] == FreshnessState.STALE:

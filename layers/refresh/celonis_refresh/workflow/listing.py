@@ -47,7 +47,7 @@ SHOWN_OF_STEP = (
         "started_date",
     ),
     *("answered", "refused", "posts", "polls", "rounds", "waiting_for", "last_error", "resumed_from"),
-    *("stopping", "cancel_requested", "held", "error", "message"),
+    *("stopping", "cancel_requested", "held", "error", "message", "hint"),
 )
 """Attributes of a step that the API shows unchanged; ``id``, ``proven_by`` and ``tables`` are computed."""
 

@@ -128,7 +128,7 @@ class NextRound(Exception):
     """The round has too little time left for this task."""
 
 
-class Kind(Struct):
+class TaskKind(Struct):
     """One kind of task: the items with ``status`` in the index.
 
     ``after``: the position of the last completed task; None: the round begins with the oldest. ``deferred``:
@@ -199,13 +199,13 @@ class Reconciler(Struct, frozen=True):
             self._save(after, deadline)
         return findings
 
-    def _note(self, kinds: Sequence[Kind], deadline: Deadline, task: Task) -> None:
+    def _note(self, kinds: Sequence[TaskKind], deadline: Deadline, task: Task) -> None:
         """Save the positions behind a task that is to begin, in case that it kills the function."""
         after = {kind.status: kind.after for kind in kinds if kind.after is not None}
         self._save(Positions(after, task.name), deadline)
 
     def _do_next(
-        self, kind: Kind, note: Callable[[Task], None], findings: ReconcileFindings, deadline: Deadline
+        self, kind: TaskKind, note: Callable[[Task], None], findings: ReconcileFindings, deadline: Deadline
     ) -> bool:
         """Do the next task of a kind; return False if there is none. A failed list ends the kind."""
         name, before = f"the list of {kind.name}", kind.after
@@ -228,7 +228,7 @@ class Reconciler(Struct, frozen=True):
             logger.exception("could not be reconciled", extra={"item": name})
         return True
 
-    def _kinds(self, positions: Mapping[str, str]) -> list[Kind]:
+    def _kinds(self, positions: Mapping[str, str]) -> list[TaskKind]:
         """Return the kinds of tasks, which are listed lazily; every round begins with another kind.
 
         A slow task may use the whole round: without this rotation, later kinds would never be done.
@@ -249,13 +249,15 @@ class Reconciler(Struct, frozen=True):
         first = int(self.clock() // ROUND_SECONDS) % max(1, len(entries))
         return [*entries[first:], *entries[:first]]
 
-    def _kind(self, positions: Mapping[str, str], name: str, status: str, attribute: str, act: Act) -> Kind:
+    def _kind(
+        self, positions: Mapping[str, str], name: str, status: str, attribute: str, act: Act
+    ) -> TaskKind:
         """``attribute``: the attribute of an item that is passed to ``act``."""
-        kind = Kind(name, status, iter(()), positions.get(status))
+        kind = TaskKind(name, status, iter(()), positions.get(status))
         kind.tasks = self._tasks(kind, attribute, act)
         return kind
 
-    def _tasks(self, kind: Kind, attribute: str, act: Act) -> Iterator[Task]:
+    def _tasks(self, kind: TaskKind, attribute: str, act: Act) -> Iterator[Task]:
         """Yield a task for each of the next items of a kind, oldest first."""
         count = 0
         for item in self.listing.oldest(kind.status, kind.after, MAX_TASKS):
@@ -266,13 +268,13 @@ class Reconciler(Struct, frozen=True):
         if count < MAX_TASKS:
             kind.done(None)
 
-    def _freshness(self, positions: Mapping[str, str]) -> Kind:
+    def _freshness(self, positions: Mapping[str, str]) -> TaskKind:
         """The pages of definitions; the position of a page is the token of the next one."""
-        kind = Kind("pipelines", FRESHNESS, iter(()), positions.get(FRESHNESS))
+        kind = TaskKind("pipelines", FRESHNESS, iter(()), positions.get(FRESHNESS))
         kind.tasks = self._pages(kind)
         return kind
 
-    def _pages(self, kind: Kind) -> Iterator[Task]:
+    def _pages(self, kind: TaskKind) -> Iterator[Task]:
         """One task for each page of definitions; none after a round that died at the last page."""
         if kind.after == "":
             kind.done(None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from celonis_refresh.observability import count, measure
-from celonis_refresh.runs.records import Run, RunStatus
+from celonis_refresh.runs.records import Run, RunStatus, data_from
 from celonis_refresh.timing import epoch
 
 
@@ -22,7 +22,7 @@ def measure_end(run: Run) -> None:
             name = "JobDuration" if step.startswith("job-") else "LoadDuration"
             measure(name, max(0.0, epoch(str(state["ended_at"])) - float(state["sent_by"])))
     if run.status is RunStatus.SUCCEEDED:
-        measure("SecondsSinceSuccess", 0, pipeline=pipeline)
+        measure("SecondsSinceSuccess", max(0.0, ended - epoch(data_from(run.item))), pipeline=pipeline)
 
 
 def _triggered(run: Run) -> float:

@@ -8,7 +8,7 @@ from math import exp, log, sqrt
 import pytest
 
 from celonis_refresh.steps.polling.durations import Cluster, Expectation
-from celonis_refresh.steps.polling.schedule import HEDGE, Schedule
+from celonis_refresh.steps.polling.schedule import HEDGE, PollSchedule
 from local.bench.polling import peers
 from local.bench.polling.families import (
     GROWING,
@@ -75,7 +75,7 @@ def test_no_schedule_goes_below_the_limit() -> None:
 def test_the_derived_rule_is_next_to_the_limit_where_the_distribution_is_known(of: float) -> None:
     """One hour, known but for chance: the difference is jitter, whole seconds and the rule's smoothness."""
     curve = Expectation((Cluster(1.0, log(3600), of),), usual=3600.0)
-    moments = poll_times(Schedule(1, None, curve), chance(1), 3600 * deviation(of)(1 - 1e-6))[1:]
+    moments = poll_times(PollSchedule(1, None, curve), chance(1), 3600 * deviation(of)(1 - 1e-6))[1:]
     runs = 2000
     durations = [3600 * deviation(of)((run + 0.5) / runs) for run in range(runs)]
     met = [next((number, at) for number, at in enumerate(moments, 1) if at >= took) for took in durations]
@@ -113,7 +113,7 @@ def test_means_are_repeatable_and_count_every_poll() -> None:
     sure = Family("always the same", lambda _: 1.0)
     first, again = averages(sure, [3600.0]), averages(sure, [3600.0])
     assert first == again
-    moments = poll_times(Schedule(2), chance(1), 3600.0)
+    moments = poll_times(PollSchedule(2), chance(1), 3600.0)
     fresh = averages(sure, [3600.0], history=0)
     assert fresh.polls == pytest.approx(len(moments))
     assert fresh.late == pytest.approx(moments[-1] / 3600 - 1)

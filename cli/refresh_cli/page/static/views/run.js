@@ -112,22 +112,23 @@ function Failure({ run, about }) {
   const steps = stepsOf(run, Date.now());
   const failed = steps.find((step) => step.facts.outcome === 'FAILED');
   const links = failed ? celonisLink(failed, run, about) : null;
-  const { reasons, actions } = sentences(withNamesIn(run.outcome ?? 'The run did not succeed.', steps));
+  const { reason, actions } = explained(withNamesIn(run.outcome ?? 'The run did not succeed.', steps), withNamesIn(failed?.facts.hint ?? '', steps));
   return html`<section class=${`panel ${run.retried_by ? 'was-failure' : 'failure'}`} aria-labelledby="failure">
     <h2 id="failure"><${Icon} name="bad" />${failed ? `${failed.label} failed` : 'The run failed'} <code>${run.error}</code></h2>
-    <p class="reason">${reasons.join(' ')}</p>
+    <p class="reason">${reason}</p>
     ${actions.length > 0 && !run.retried_by && html`<h3>What to do</h3><ul>${actions.map((text) => html`<li>${text}</li>`)}</ul>`}
     <p class="links">${links && html`<${External} href=${links}>Open in Celonis<//>`} ${executionLink(run, about)}</p>
   </section>`;
 }
 
-const IMPERATIVES = /^(To retry|Open|Fix|Check|Correct|Raise|Retry|Start|Read|Grant|Set|Store|Find|Try|Name|Create|Start)\b/;
+const RETRY_ADVICE = /To retry, send POST \S+\/retry(: it skips .*?, which succeeded\.)/;
 
-/** The sentences of an outcome: what happened, and what to do. */
-function sentences(text) {
-  const all = text.split(/(?<=[.!?])\s+(?=[A-Z])/);
-  const actions = all.filter((one) => IMPERATIVES.test(one)).map((one) => one.replace(/^To retry, send POST \S+?\/retry(: it skips)?/, (_, skips) => (skips ? 'Retry this run: it skips' : 'Retry this run')));
-  return { reasons: all.filter((one) => !IMPERATIVES.test(one)), actions };
+/** What happened, and what to do: the hint of the failed step, and the advice to retry the run. */
+function explained(outcome, hint) {
+  const [advice, skips] = RETRY_ADVICE.exec(outcome) ?? [];
+  const actions = [hint && outcome.includes(hint) ? hint : '', skips ? `Retry this run${skips}` : ''].filter(Boolean);
+  const reason = [hint, advice].filter(Boolean).reduce((text, part) => text.replace(part, () => ''), outcome);
+  return { reason: reason.replace(/\s+/g, ' ').trim(), actions };
 }
 
 function executionLink(run, about) {

@@ -72,8 +72,8 @@ HEDGE = 1.9
 interval is at most exp(1 / HEDGE) - 1 (69 %) of the elapsed time. docs/figures.md compares other values."""
 JITTER = 0.1
 """Random share of each wait, so that runs that start together do not poll together."""
-PROOF_WAIT = 2
-PROOF_GROWTH = 0.5
+UNPROVEN_WAIT = 2
+UNPROVEN_GROWTH = 0.5
 """Maximum waits until the start is proven: first in seconds, then as a share of the elapsed time."""
 FEW_POLLS = 10
 """With fewer polls left, the limit on polls takes precedence over an early proof."""
@@ -81,7 +81,7 @@ WEEK = 7 * 24 * 3600.0
 UNKNOWN = expect(None)
 
 
-class Schedule(NamedTuple):
+class PollSchedule(NamedTuple):
     """``floor`` and ``ceiling``: bounds of a wait in whole seconds; None is no ceiling.
 
     ``expected``: expected duration, from earlier runs.
@@ -117,10 +117,10 @@ class Schedule(NamedTuple):
             # At this ceiling, half of the remaining polls suffice: the limit on polls does not apply.
             least = min(least, self.ceiling) if 2 * time_left <= self.ceiling * polls_left else least
         if not proven:
-            wait = min(wait, max(PROOF_WAIT, int(elapsed * PROOF_GROWTH)))
+            wait = min(wait, max(UNPROVEN_WAIT, int(elapsed * UNPROVEN_GROWTH)))
         if proven or polls_left < FEW_POLLS:
             wait = max(wait, least)
-        floor = self.floor if proven else min(self.floor, PROOF_WAIT)
+        floor = self.floor if proven else min(self.floor, UNPROVEN_WAIT)
         requested = at_least * random.uniform(1, 1 + JITTER)
         return max(1, floor, min(wait, ceil(time_left)), ceil(requested))
 
@@ -252,7 +252,7 @@ class PollTimer(Struct):
             (self.noted.get("known"), self.state.get("listed_durations")) if started else (None, None)
         )
         expected = expect(stored, listed)
-        return Schedule(self.poll.floor, self.poll.ceiling, expected).next_wait(
+        return PollSchedule(self.poll.floor, self.poll.ceiling, expected).next_wait(
             elapsed,
             self.random,
             max(at_least, self._in_queue(now) if started else 0.0),
