@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from tests.template import documents
 
@@ -18,6 +21,14 @@ SAM = documents.ROOT / "requirements" / "sam.txt"
 CHECKOV = documents.ROOT / "requirements" / "checkov.txt"
 DEPLOYED = documents.LAYER / "requirements.txt"
 FILES = (LOCAL, DEVELOPMENT, TOOL, AWS_CLI, SAM, CHECKOV, DEPLOYED)
+
+ENVIRONMENTS = [
+    path
+    for path in (Path(sys.prefix), documents.ROOT / ".tools", documents.ROOT / ".checkov")
+    if (path / "lib").is_dir()
+]
+"""That are set up here; ``make check`` needs all of them."""
+OLDEST_PYTHON = "3.11.0"
 
 PIN = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[0-9][A-Za-z0-9.+!-]*)(?: ; .+)?")
 SAME_TOOL = ("aws-sam-translator", "cfn-lint")
@@ -55,6 +66,19 @@ def test_what_is_tested_is_what_is_deployed() -> None:
 def test_the_tool_is_tested_with_its_pins() -> None:
     tested, tool = pins(LOCAL), pins(TOOL)
     assert {name: tested.get(name) for name in tool} == tool
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda path: path.name)
+def test_what_is_pinned_runs_on_the_oldest_python(environment: Path) -> None:
+    """A package may leave out the early releases of a Python version."""
+    paths = [str(path) for path in environment.glob("lib/python3*/site-packages")]
+    required = {each.name: each.metadata["Requires-Python"] for each in distributions(path=paths)}
+    assert required
+    assert [
+        (name, specifier)
+        for name, specifier in required.items()
+        if specifier and not SpecifierSet(specifier).contains(OLDEST_PYTHON)
+    ] == []
 
 
 def test_no_package_of_the_local_stack_is_pinned_again_for_the_tests() -> None:
