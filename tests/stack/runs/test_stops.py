@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from local.wait import until
 from tests.stack.runs.celonis import CelonisControls
 from tests.stack.runs.service import DeployedService, is_sentence
 
@@ -26,7 +27,7 @@ def test_stopping_the_execution_in_the_console_cancels_the_job_and_frees_the_pip
     assert [one["outcome"] for one in celonis.executions(job)] == ["CANCEL"]
     assert service.notices_about(name) == []
     assert service.is_free(pipeline)
-    assert service.item(f"lease#job#{job}") == {}
+    until(lambda: service.item(f"lease#job#{job}") == {}, "the lease to be freed, after the end of the run")
     celonis.set_job(job, seconds=0.3)
     assert service.run_by_hand({"pipeline": pipeline})["status"] == "SUCCEEDED"
 
