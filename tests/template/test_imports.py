@@ -166,8 +166,8 @@ def test_a_module_beside_the_parts_imports_no_part_that_imports_it() -> None:
 
 def test_no_modules_import_each_other() -> None:
     """Except for types: what is only imported to check them runs nothing."""
-    trees = {_module(path): path for path in documents.sources(documents.PACKAGE)}
-    left = {name: {_known(each, trees) for each in ours(at_run_time(path))} for name, path in trees.items()}
+    paths = {_module(path): path for path in documents.sources(documents.PACKAGE)}
+    left = {name: {_known(each, paths) for each in ours(at_run_time(path))} for name, path in paths.items()}
     while free := {name for name, needs in left.items() if not (needs - {name}) & set(left)}:
         left = {name: needs for name, needs in left.items() if name not in free}
     assert left == {}

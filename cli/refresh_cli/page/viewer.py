@@ -54,7 +54,7 @@ class Viewer:
         self._opened: tuple[Stack, RunsApi] | None = None
         self._where = "your AWS configuration"
         self._targets: dict[tuple[str, str, datetime], Mapping[str, Any]] = {}
-        self._secrets: Sequence[str] | None = None
+        self._secrets: tuple[str, ...] | None = None
         self._celonis_urls: dict[str, str] = {}
 
     def api(
@@ -110,8 +110,7 @@ class Viewer:
         """
         client, prefix = stack.client("secretsmanager"), f"{stack.name}/connections/"
         if self._secrets is None:
-            none: Sequence[str] = ()
-            self._secrets = _unless_failed(partial(_secrets, client, prefix), denied=none)
+            self._secrets = _unless_failed(partial(_secrets, client, prefix), denied=tuple[str, ...]())
         for name in self._secrets or ():
             if name not in self._celonis_urls:
                 url = _unless_failed(partial(_base_url, client, name), denied="")
@@ -222,21 +221,17 @@ def _unless_failed(read: Callable[[], T], denied: T) -> T | None:
     """
     try:
         return read()
-    except NO_CREDENTIALS:
-        raise
-    except BotoCoreError:
-        return None
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code in EXPIRED:
+    except (BotoCoreError, ClientError) as error:
+        kind, _ = _kind(error)
+        if kind == "credentials":
             raise
-        return denied if code in DENIED else None
+        return denied if kind == "permission" else None
 
 
-def _secrets(client: Any, prefix: str) -> Sequence[str]:
+def _secrets(client: Any, prefix: str) -> tuple[str, ...]:
     """Return the names of the secrets with the prefix."""
     listed = client.list_secrets(Filters=[{"Key": "name", "Values": [prefix]}], MaxResults=100)
-    return [each["Name"] for each in listed["SecretList"] if each["Name"].startswith(prefix)]
+    return tuple(each["Name"] for each in listed["SecretList"] if each["Name"].startswith(prefix))
 
 
 def _base_url(client: Any, name: str) -> str:

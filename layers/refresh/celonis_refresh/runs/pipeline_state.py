@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, convert
 from msgspec.structs import asdict
 
 from celonis_refresh.pipelines.definition import Definition
@@ -109,11 +109,7 @@ class PipelineState(Struct, frozen=True):
     def expected(self) -> ExpectedDuration | None:
         """The expected duration as it was read last; None if it never was."""
         found = self.item.get("expected")
-        if found is None:
-            return None
-        return ExpectedDuration(
-            float(found["seconds"]), str(found["run_id"]), str(found["definition"]), float(found["at"])
-        )
+        return None if found is None else convert(found, ExpectedDuration)
 
     @property
     def stored(self) -> StoredFreshness | None:

@@ -204,7 +204,7 @@ class FreshnessMonitor(Struct, frozen=True):
         """
         state = pipeline.state
         is_fresh = before is None or before.state is FreshnessState.FRESH
-        if pipeline.definition is None or not is_fresh or state.seconds is None or now >= due:
+        if not is_fresh or state.seconds is None or now >= due:
             return False
         longest = max(state.seconds, state.expected.seconds if state.expected else 0.0)
         is_near = due - now <= AHEAD * longest + AHEAD_SECONDS
@@ -296,10 +296,13 @@ class FreshnessMonitor(Struct, frozen=True):
     def _last_failure(self, facts: Mapping[str, Any]) -> Run | None:
         return self.records.find(str(facts["last_run_id"]))
 
-    def _estimate(self, pipeline: _Pipeline, due: float, deadline: Deadline) -> _Estimate:
-        """Estimate the end of a run whose success keeps the data fresh beyond ``due``."""
+    def _estimate(self, pipeline: _Pipeline, due: float, deadline: Deadline) -> _Estimate | None:
+        """Estimate the end of a run whose success keeps the data fresh beyond ``due``.
+
+        None without a valid definition.
+        """
         if pipeline.definition is None:
-            return _Estimate(None, 0.0)
+            return None
         now, plan = self.clock(), make_plan(pipeline.definition, AS_DEFINED)
         run = self._active_run(pipeline.name)
         run_plan = plan
